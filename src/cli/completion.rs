@@ -1,0 +1,17 @@
+//! `muster completion SHELL`.
+
+use clap::CommandFactory;
+
+use super::{Cli, Failure};
+
+/// Print a completion script, such as `muster completion bash > /etc/bash_completion.d/muster`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Which shell
+    shell: clap_complete::Shell,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    clap_complete::generate(args.shell, &mut Cli::command(), "muster", &mut std::io::stdout());
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What every command gets: the global flags and the configuration behind them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use crate::config::{ClientFragment, ClientSettings, Config, DEFAULT_PATHS, Section, Span};
+
+/// Flags that every command takes.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Client URLs of store nodes, tried in turn [default: http://127.0.0.1:2379]
+    #[arg(long, global = true, env = "MUSTER_ENDPOINTS", value_delimiter = ',', value_name = "URLS")]
+    endpoints: Option<Vec<String>>,
+
+    /// Time limit of one request, such as 5s
+    #[arg(long, global = true, value_parser = humantime::parse_duration, value_name = "TIME")]
+    timeout: Option<Duration>,
+
+    /// How values are printed
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+
+    /// Read this file or folder instead of the system's configuration; may be given several times
+    #[arg(long, global = true, env = "MUSTER_CONFIG", value_delimiter = ':', value_name = "PATH")]
+    config: Option<Vec<PathBuf>>,
+}
+
+/// How values are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people: values and tables
+    #[default]
+    Simple,
+    /// Simple with more columns or headers
+    Extended,
+    /// For programs: one JSON document
+    Json,
+}
+
+/// Global flags with the configuration read.
+#[derive(Debug)]
+pub struct Context {
+    /// How values are printed.
+    pub output: Format,
+    config: Config,
+    endpoints: Option<Vec<String>>,
+    timeout: Option<Duration>,
+}
+
+impl Context {
+    /// Reads the configuration that `global` names.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used: exit status 64.
+    pub fn load(global: Global) -> Result<Self, Failure> {
+        if let Some(missing) = global.config.iter().flatten().find(|path| !path.exists()) {
+            return Err(Failure::usage(format!("--config: {} does not exist", missing.display())));
+        }
+        let paths = global.config.unwrap_or_else(|| DEFAULT_PATHS.iter().map(PathBuf::from).collect());
+        let config = Config::load(&paths, std::env::vars())?;
+        Ok(Self { output: global.output, config, endpoints: global.endpoints, timeout: global.timeout })
+    }
+
+    /// What files and environment say of one section; flags go over it afterwards.
+    ///
+    /// # Errors
+    /// A bad value: exit status 64.
+    pub fn section<T: Section>(&self) -> Result<T, Failure> {
+        Ok(self.config.section()?)
+    }
+
+    /// How to reach the store.
+    ///
+    /// # Errors
+    /// An endpoint that is no URL: exit status 64.
+    pub fn client_settings(&self) -> Result<ClientSettings, Failure> {
+        let mut fragment: ClientFragment = self.section()?;
+        fragment.endpoints = self.endpoints.clone().or(fragment.endpoints);
+        fragment.request_timeout = self.timeout.map(Span).or(fragment.request_timeout);
+        Ok(fragment.try_into()?)
+    }
+}

@@ -1,0 +1,23 @@
+//! Where a daemon's log goes: to the journal when systemd started it (with levels and fields), else to standard
+//! error. `MUSTER_LOG` takes tracing-subscriber's filter syntax, such as `debug` or `muster::raft=trace`.
+
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Starts logging. Call once, in daemons only: commands print to the terminal themselves.
+pub(super) fn init() {
+    let filter =
+        EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    let journal = if connected_to_journal() { tracing_journald::layer().ok() } else { None };
+    let registry = tracing_subscriber::registry().with(filter);
+    match journal {
+        Some(layer) => registry.with(layer.with_syslog_identifier("muster".into())).init(),
+        None => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).init(),
+    }
+}
+
+/// Whether standard error is the journal's stream: `JOURNAL_STREAM` holds its device and inode (systemd.exec(5)).
+fn connected_to_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(stat) = nix::sys::stat::fstat(std::io::stderr()) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}

@@ -1,0 +1,50 @@
+//! `MUSTER_SECTION_KEY` variables, and variables of other programs that mean the same.
+
+use toml::{Table, Value};
+
+use super::{ConfigError, Section};
+
+/// Puts every variable that belongs to section `T` into `merged`.
+pub(super) fn apply<T: Section>(
+    merged: &mut Table,
+    environment: &[(String, String)],
+) -> Result<(), ConfigError> {
+    let prefix = format!("MUSTER_{}_", T::NAME.to_uppercase());
+    let aliases = T::ALIASES.iter().filter_map(|(variable, key)| {
+        let (name, text) = environment.iter().find(|(name, _)| name == variable)?;
+        Some((name.as_str(), key.to_string(), text.as_str()))
+    });
+    let own = environment.iter().filter_map(|(name, text)| {
+        let key = name.strip_prefix(&prefix)?.to_lowercase();
+        Some((name.as_str(), key, text.as_str()))
+    });
+    for (name, key, text) in aliases.chain(own) {
+        let value = typed::<T>(&key, text).map_err(|e| ConfigError::Value {
+            origin: format!("environment variable {name}"),
+            message: format!("\"{text}\": {}", e.message()),
+        })?;
+        let section = merged.entry(T::NAME).or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(table) = section {
+            table.insert(key, value);
+        }
+    }
+    Ok(())
+}
+
+/// The TOML value that `text` stands for: the first reading that the key's type accepts.
+fn typed<T: Section>(key: &str, text: &str) -> Result<Value, toml::de::Error> {
+    let accepts = |value: &Value| {
+        let table = Table::from_iter([(key.to_string(), value.clone())]);
+        T::deserialize(table).map(drop)
+    };
+    let string = Value::String(text.into());
+    let Err(refusal) = accepts(&string) else { return Ok(string) };
+    let literal = toml::from_str::<Table>(&format!("x = {text}")).ok().and_then(|mut t| t.remove("x"));
+    let list = Value::Array(text.split(',').map(|part| Value::String(part.trim().into())).collect());
+    for candidate in literal.into_iter().chain([list]) {
+        if accepts(&candidate).is_ok() {
+            return Ok(candidate);
+        }
+    }
+    Err(refusal)
+}

@@ -1,0 +1,69 @@
+//! Where the helpers' records lie in the store, and what they look like. Values are JSON, meant to be read and
+//! written by hand with `muster kv` as well.
+
+use crate::ids::{MachineId, UnitName};
+
+/// The folder of everything that Muster's helpers keep, except locksmith's semaphores.
+pub const ROOT: &str = "/muster";
+
+/// Folder with one folder per present machine.
+pub const MACHINES: &str = "/muster/machines";
+
+/// Folder with one record per unit that users want known to the cluster.
+pub const UNITS: &str = "/muster/units";
+
+/// Folder of unit texts by hash.
+pub const FILES: &str = "/muster/files";
+
+/// Folder of the engine's placements.
+pub const SCHEDULE: &str = "/muster/schedule";
+
+/// Who holds the scheduling engine's lease.
+pub const ENGINE_LEASE: &str = "/muster/lease/engine";
+
+/// Folder of what users set on a machine at run time; outlives the machine's presence.
+pub const SETTINGS: &str = "/muster/settings";
+
+/// Folder of what services say of themselves.
+pub const HEARTBEATS: &str = "/muster/heartbeats";
+
+/// Folder of the reboot coordinator's own records.
+pub const REBOOT: &str = "/muster/reboot";
+
+/// Locksmith's folder: the default group's document is `semaphore` in it.
+pub const REBOOT_LOCK: &str = "/coreos.com/updateengine/rebootlock";
+
+/// A machine's presence: a directory with a TTL; everything below lives as long as it does.
+pub fn machine_dir(id: &MachineId) -> String {
+    format!("{MACHINES}/{id}")
+}
+
+/// What a machine says of itself.
+pub fn machine_info(id: &MachineId) -> String {
+    format!("{MACHINES}/{id}/info")
+}
+
+/// The state of one unit on one machine.
+pub fn machine_unit(id: &MachineId, unit: &UnitName) -> String {
+    format!("{MACHINES}/{id}/units/{unit}")
+}
+
+/// A unit's desired state.
+pub fn unit(name: &UnitName) -> String {
+    format!("{UNITS}/{name}")
+}
+
+/// A unit's text, by the hash of it.
+pub fn file(hash: &str) -> String {
+    format!("{FILES}/{hash}")
+}
+
+/// A unit's placement.
+pub fn schedule(name: &UnitName) -> String {
+    format!("{SCHEDULE}/{name}")
+}
+
+/// Settings of one machine.
+pub fn settings(id: &MachineId) -> String {
+    format!("{SETTINGS}/{id}")
+}
