@@ -67,6 +67,11 @@ impl ClusterClock {
         self.read_at = self.read_at.max(now);
     }
 
+    /// How long nobody has driven the clock.
+    pub fn idle(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.read_at)
+    }
+
     /// The reading at `now` without moving the clock.
     pub fn peek(&self, now: Instant) -> i64 {
         let step = now.saturating_duration_since(self.read_at).min(LONGEST_STEP);
