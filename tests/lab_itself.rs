@@ -19,13 +19,13 @@ fn reaches(from: Machine<'_>, to: Machine<'_>) -> bool {
 /// Mount tables and cgroups of this computer that still name the lab.
 fn leftovers(lab: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for process in fs::read_dir("/proc").unwrap().flatten() {
+    for process in fs::read_dir("/proc").expect("/proc is mounted").flatten() {
         let mounts = fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
         if mounts.contains(lab) {
             found.push(process.path().display().to_string());
         }
     }
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc is mounted");
     let cgroups = mounts.lines().filter(|line| line.contains(" cgroup")).filter_map(|l| l.split(' ').nth(1));
     let places = cgroups.map(|mount| format!("{mount}/muster-lab/{lab}"));
     let places =
