@@ -2,7 +2,10 @@
 
 #![allow(dead_code)] // each test file is a crate of its own and uses a part of this
 
+pub mod etcd;
+pub mod http;
 pub mod lab;
+pub mod store;
 
 use std::time::{Duration, Instant};
 
