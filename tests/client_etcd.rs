@@ -126,7 +126,7 @@ async fn members_the_leader_and_raw_pages_are_read() {
     let client = client(&[&etcd.url()]);
     let members = client.members().await.expect("members");
     let leader = client.leader().await.expect("a leader");
-    assert_eq!(members, [leader.clone()]);
+    assert_eq!(members, std::slice::from_ref(&leader));
     assert_eq!((leader.name.as_str(), leader.client_urls), ("default", vec![etcd.url()]));
     let endpoint = &client.endpoints()[0];
     assert_eq!(client.get_raw(endpoint, "/health").await.expect("health").0, 200);

@@ -23,7 +23,7 @@ pub(super) struct Rm {
     dir: bool,
 
     /// Only if the key has this value
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, allow_hyphen_values = true, value_name = "VALUE")]
     with_value: Option<String>,
 
     /// Only if the key was last changed at this index

@@ -39,7 +39,7 @@ impl<'a> From<&'a Event> for Shown<'a> {
 
 /// A read, a write or a change.
 pub(in crate::cli) fn response(shown: &Shown<'_>, format: Format) -> String {
-    let value_before = shown.prev_node.map(|node| value(node));
+    let value_before = shown.prev_node.map(value);
     match format {
         Format::Simple if shown.action == DELETE => {
             format!("PrevNode.Value: {}\n", value_before.unwrap_or_default())

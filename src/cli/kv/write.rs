@@ -25,7 +25,7 @@ pub(super) struct Set {
     ttl: Option<u64>,
 
     /// Only if the key has this value
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, allow_hyphen_values = true, value_name = "VALUE")]
     swap_with_value: Option<String>,
 
     /// Only if the key was last changed at this index
