@@ -198,7 +198,9 @@ async fn a_watch_whose_history_is_gone_says_so() {
     for n in 0..1100 {
         client.put("/elsewhere", &value(&n.to_string())).await.expect("a key");
     }
-    let error = client.watch("/w", false, Some(start)).next().await.expect_err("it is gone");
+    let mut watch = client.watch("/w", false, Some(start));
+    let error =
+        tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("soon").expect_err("gone");
     assert!(
         matches!(&error, ClientError::Cleared { refusal } if refusal.code == 401 && refusal.index > 1000)
     );
