@@ -175,7 +175,7 @@ fn exec_watch_hands_signals_to_its_command_and_ends_with_it() {
     prints(&etcd, &["kv", "set", "/w", "1"]);
     let mut command = muster(&etcd);
     command.args(["kv", "exec-watch", "--after-index", &start_index, "/w", "--", "sh", "-c"]);
-    command.arg("trap 'kill $!; echo told; exit 0' TERM; sleep 60 & echo ready; wait");
+    command.arg("trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
     let (mut child, mut lines) = start(command);
     assert_eq!(line(&mut lines), "ready\n");
     signal(&child, Signal::SIGTERM);
