@@ -97,10 +97,10 @@ machine_shell() {
     done
     [ $# -gt 0 ] || set -- bash --login
     # A bash inside starts the command and waits for it, not nsenter: when systemd stops all processes at shutdown, nsenter
-    # stops as well, never collects the command's remains, and the machine never ends. The command dies with that bash.
+    # stops as well, never collects the command's remains, and the machine never ends. The command dies with that bash, which keeps its own words on the command's end to itself.
     exec nsenter --target="$leader" --all --no-fork env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
         HOME=/root USER=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
-        bash -c 'setpriv --pdeathsig KILL "$@"; exit' lab "$@"
+        bash -c 'exec 3>&2 2>/dev/null; setpriv --pdeathsig KILL "$@" 2>&3 3>&-; exit' lab "$@"
 }
 
 machine_console() { cat "$(machine_dir "$1")/console.log"; }
