@@ -1,6 +1,12 @@
 //! Where the helpers' records lie in the store, and what they look like. Values are JSON, meant to be read and
 //! written by hand with `muster kv` as well.
 
+pub mod beat;
+mod moment;
+pub mod reboot;
+
+pub use moment::Moment;
+
 use crate::ids::{MachineId, UnitName};
 
 /// The folder of everything that Muster's helpers keep, except locksmith's semaphores.
