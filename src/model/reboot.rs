@@ -79,10 +79,25 @@ pub struct Holder {
 /// `/muster/reboot/GROUP/requests/ID`: somebody wants the machine ID to reboot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// When it was asked for.
-    pub since: Moment,
+    /// When it was asked for, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
     /// Why, for people.
     pub reason: String,
+}
+
+impl Request {
+    /// Reads a value. Anything but a JSON object is a reason that somebody wrote by hand.
+    ///
+    /// # Errors
+    /// A JSON object that is no request.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        if text.trim_start().starts_with('{') {
+            serde_json::from_str(text)
+        } else {
+            Ok(Self { since: None, reason: text.trim().into() })
+        }
+    }
 }
 
 impl Group {
@@ -213,6 +228,15 @@ mod tests {
         assert_eq!(holder.phase, Phase::WaitingForLock);
         assert!(!holder.operators_lock);
         assert_eq!(serde_json::to_string(&holder).unwrap(), text);
+    }
+
+    #[test]
+    fn a_request_may_be_a_plain_reason() {
+        let request = Request::parse("new kernel\n").unwrap();
+        assert_eq!(request, Request { since: None, reason: "new kernel".into() });
+        let request = Request::parse(r#"{"since":"2026-01-31T12:00:00Z","reason":"r"}"#).unwrap();
+        assert!(request.since.is_some());
+        assert!(Request::parse(r#"{"why":"r"}"#).is_err());
     }
 
     #[test]
