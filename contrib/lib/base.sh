@@ -21,6 +21,15 @@ wrong() {
     exit 64
 }
 
+# Runs a function while no other lab's locked function runs: it may build the image or remove a lab.
+locked() {
+    mkdir -p "$MUSTER_LAB_DIR"
+    exec 8>"$MUSTER_LAB_DIR/lock"
+    flock 8
+    "$@"
+    exec 8>&-
+}
+
 # Waits until a command succeeds: wait_until SECONDS COMMAND...
 wait_until() {
     local deadline=$((SECONDS + $1))

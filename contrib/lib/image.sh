@@ -13,7 +13,7 @@ image_tools() {
     command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
     command -v ip >/dev/null || missing+=(iproute2)
     command -v nsenter >/dev/null || missing+=(util-linux)
-    [ $# -gt 0 ] && ! command -v mmdebstrap >/dev/null && missing+=(mmdebstrap)
+    [ -d "$image" ] || command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || die "needs ${missing[*]}; install them with your package manager"
     say "installing ${missing[*]} with apt-get"
@@ -31,25 +31,18 @@ image_suite() {
     fi
 }
 
-# Makes sure that the image is there; its folder is then in $image.
+# Makes sure that the image is there; its folder is then in $image. The caller holds the lock of all labs.
 image_ensure() {
     local suite recipe
     suite=$(image_suite)
     # Another recipe is another image: an old one is never half-updated.
-    recipe=$(cat "$here/lib/image.sh" | cksum | cut -d' ' -f1)
+    recipe=$({ declare -f image_build && echo "$image_packages $image_masked"; } | cksum | cut -d' ' -f1)
     image=$MUSTER_LAB_DIR/image-$suite-$recipe
-    [ -d "$image" ] && { image_tools; return; }
-    image_tools mmdebstrap
-    mkdir -p "$MUSTER_LAB_DIR"
-    # Two labs may start at once; the second waits for the first one's image.
-    exec 8>"$MUSTER_LAB_DIR/image.lock"
-    flock 8
-    if [ ! -d "$image" ]; then
-        rm -rf "$MUSTER_LAB_DIR"/image-*.new
-        image_build "$suite" "$image.new"
-        mv "$image.new" "$image"
-    fi
-    exec 8>&-
+    image_tools
+    [ -d "$image" ] && return
+    rm -rf "$MUSTER_LAB_DIR"/image-*.new # what a broken build left
+    image_build "$suite" "$image.new"
+    mv "$image.new" "$image"
 }
 
 image_build() {

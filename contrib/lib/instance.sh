@@ -5,8 +5,8 @@ instance_exists() { [ -e "$lab_dir/image" ]; }
 
 instance_up() {
     local count=$1 bare=$2 i began=$SECONDS
-    image_ensure
-    instance_reap
+    locked image_ensure
+    locked instance_reap
     instance_clean
     mkdir -p "$lab_dir"
     [ -z "${MUSTER_LAB_OWNER:-}" ] || process_mark "$MUSTER_LAB_OWNER" >"$lab_dir/owner" || die "there is no process $MUSTER_LAB_OWNER"

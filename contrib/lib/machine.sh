@@ -29,7 +29,7 @@ machine_start() {
     dir=$(machine_dir "$i")
     setsid unshare --mount --propagation private \
         env MUSTER_LAB="$MUSTER_LAB" MUSTER_LAB_DIR="$MUSTER_LAB_DIR" "$here/lab" supervise "$i" \
-        </dev/null >>"$dir/supervisor.log" 2>&1 8>&- 9>&- &
+        </dev/null >>"$dir/supervisor.log" 2>&1 &
     wait_until 10 cgroup_populated "m$i" || die "m$i does not start; see $dir/supervisor.log"
 }
 
@@ -82,14 +82,16 @@ machine_init_scope() {
 
 # Runs a command in the machine in place of this shell: machine_shell I [COMMAND...]
 machine_shell() {
-    local i=$1 leader scope hierarchy
+    local i=$1 leader scope hierarchy group
     shift
     leader=$(machine_leader "$i") || die "m$i is not running"
     scope=$(machine_init_scope "$i")
     # Beside the machine's process 1, so that freezing and killing the machine takes this along.
     scope=${scope#"$(cgroup_unified)"}
     for hierarchy in $(cgroup_hierarchies); do
-        [ -d "$hierarchy$scope" ] && echo "$BASHPID" >"$hierarchy$scope/cgroup.procs"
+        group=$hierarchy$scope
+        [ -d "$group" ] || group=$hierarchy/muster-lab/$MUSTER_LAB/m$i/box
+        echo "$BASHPID" >"$group/cgroup.procs"
     done
     [ $# -gt 0 ] || set -- bash --login
     exec nsenter --target="$leader" --all env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
@@ -114,7 +116,10 @@ machine_freeze() {
 machine_state() {
     cgroup_populated "m$1" || { echo off; return; }
     grep -qx 'frozen 1' "$(cgroup_path "m$1/box")/cgroup.events" 2>/dev/null && { echo paused; return; }
-    (machine_shell "$1" systemctl is-system-running) 2>/dev/null | grep . || echo booting
+    local said
+    # Its exit status is not zero for every word but one; no word at all means that nobody listens yet.
+    said=$( (machine_shell "$1" systemctl is-system-running) 2>/dev/null) || true
+    echo "${said:-booting}"
 }
 
 # True when the machine's boot has come to an end, good or bad.

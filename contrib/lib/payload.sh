@@ -22,8 +22,8 @@ payload_muster() {
     # A copy: a later build must not change the program under running machines.
     install -D -m 0755 "$binary" "$payload/usr/bin/muster"
     install -D -m 0644 -t "$payload/usr/lib/systemd/system" "$checkout"/units/*.service
-    install -D -m 0644 "$checkout/units/sysusers.conf" "$payload/usr/lib/sysusers.d/muster.conf"
-    install -D -m 0644 "$checkout/units/tmpfiles.conf" "$payload/usr/lib/tmpfiles.d/muster.conf"
+    install -D -m 0644 "$checkout/units/sysusers.d/muster.conf" "$payload/usr/lib/sysusers.d/muster.conf"
+    install -D -m 0644 "$checkout/units/tmpfiles.d/muster.conf" "$payload/usr/lib/tmpfiles.d/muster.conf"
     systemctl --quiet --root="$payload" enable muster-store.service muster-agent.service muster-rebootd.service
 }
 
