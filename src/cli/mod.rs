@@ -10,9 +10,11 @@ mod logging;
 mod machine;
 mod reboot;
 mod rebootd;
+mod signals;
 mod status;
 mod store;
 mod table;
+mod this_machine;
 mod unit;
 
 pub use context::{Context, Format, Global};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::RebootError;
-use crate::systemd::{Bus, Systemd, login1};
+use crate::systemd::{Bus, login1, systemd1};
 
 /// What the coordinator asks of the machine it runs on. A trait, because tests have machines that reboot at once.
 pub trait Host: Send + Sync {
@@ -36,13 +36,12 @@ pub trait Host: Send + Sync {
 /// This machine, through systemd and logind.
 pub struct ThisMachine {
     bus: Bus,
-    systemd: Systemd,
 }
 
 impl ThisMachine {
-    /// Through `bus`, the system bus, and `systemd` on it.
-    pub fn new(bus: Bus, systemd: Systemd) -> Self {
-        Self { bus, systemd }
+    /// Through the system bus; connects when first needed.
+    pub fn new(bus: Bus) -> Self {
+        Self { bus }
     }
 }
 
@@ -66,7 +65,7 @@ impl Host for ThisMachine {
     }
 
     async fn system_state(&self) -> Result<String, RebootError> {
-        Ok(self.systemd.system_state().await?)
+        Ok(systemd1::system_state(&self.bus).await?)
     }
 
     async fn reboot(&self) -> Result<(), RebootError> {

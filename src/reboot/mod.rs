@@ -11,6 +11,7 @@ pub mod gate;
 pub mod host;
 pub mod lifecycle;
 pub mod lock;
+pub mod overview;
 pub mod records;
 pub mod semaphore;
 pub mod survey;

@@ -7,6 +7,7 @@
 pub mod bus;
 pub mod fake;
 mod jobs;
+pub mod login1;
 pub mod notify;
 mod path;
 pub mod systemd1;

@@ -56,6 +56,14 @@ pub async fn connect(bus: Bus) -> Result<Systemd, BusError> {
     Ok(Systemd::new(Systemd1 { bus, jobs, heard, changes, _listener: listener }))
 }
 
+/// The system's state, for those who want to know nothing else: see [`Manager::system_state`].
+///
+/// # Errors
+/// The bus or systemd cannot be reached.
+pub async fn system_state(bus: &Bus) -> Result<String, BusError> {
+    bus.property(MANAGER, "SystemState").await
+}
+
 /// What one connection says, subscribed to before it is asked for anything.
 struct Signals {
     connection: Connection,
@@ -289,7 +297,7 @@ impl Manager for Systemd1 {
     }
 
     fn system_state(&self) -> BoxFuture<'_, Result<String, BusError>> {
-        self.bus.property(MANAGER, "SystemState").boxed()
+        system_state(&self.bus).boxed()
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {
