@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn other_keys_are_no_heartbeats() {
-        for key in ["/muster/heartbeats", "/muster/heartbeats/web", "/muster/heartbeats/a/b/c", "/other/a/b"] {
+        for key in ["/muster/heartbeats", "/muster/heartbeats/web", "/muster/heartbeats/a/b/c", "/other/a/b"]
+        {
             assert_eq!(parse_heartbeat(key), None, "{key}");
         }
     }

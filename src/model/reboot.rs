@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_and_leaves_out_what_is_unknown() {
-        let text = r#"{"since":"2026-01-31T12:00:00Z","boot_id":"b","reason":"kernel","phase":"waiting-for-lock"}"#;
+        let text =
+            r#"{"since":"2026-01-31T12:00:00Z","boot_id":"b","reason":"kernel","phase":"waiting-for-lock"}"#;
         let holder: Holder = serde_json::from_str(text).unwrap();
         assert_eq!(holder.phase, Phase::WaitingForLock);
         assert!(!holder.operators_lock);

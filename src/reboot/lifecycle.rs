@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn nothing_leads_to_leaving_but_the_lock_and_the_drain() {
         for phase in PHASES {
-            for event in [Event::Requested, Event::WindowOpened, Event::Granted, Event::Settled, Event::Healthy]
+            for event in
+                [Event::Requested, Event::WindowOpened, Event::Granted, Event::Settled, Event::Healthy]
             {
                 assert_ne!(on(phase, event), Ok(Phase::Leaving));
             }

@@ -110,7 +110,11 @@ async fn give_back(lock: &Lock, id: MachineId, output: Format) -> Result<(), Fai
 
 async fn set_max(lock: &Lock, max: i64, output: Format) -> Result<(), Failure> {
     let changed = lock.set_max(max).await.map_err(Failure::new)?;
-    print(output, &changed.after, &format!("Old-Max: {}\nMax: {}", changed.before.max(), changed.after.max()));
+    print(
+        output,
+        &changed.after,
+        &format!("Old-Max: {}\nMax: {}", changed.before.max(), changed.after.max()),
+    );
     Ok(())
 }
 

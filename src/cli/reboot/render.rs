@@ -36,7 +36,8 @@ pub(in crate::cli) fn machines(overview: &Overview, now: Timestamp) -> String {
 
 /// A length of time in its two largest units.
 fn age(seconds: u64) -> String {
-    let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let parts =
+        [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
     let shown: Vec<String> = parts[first..]
         .iter()

@@ -55,12 +55,7 @@ impl Whom {
     }
 }
 
-pub(super) async fn request(
-    args: Args,
-    client: Client,
-    group: Group,
-    output: Format,
-) -> Result<(), Failure> {
+pub(super) async fn request(args: Args, client: Client, group: Group, output: Format) -> Result<(), Failure> {
     let machines = if args.all { present(&client).await? } else { args.whom.or_this()? };
     let records = Records::new(client.clone(), group.clone());
     let request = Request { since: Some(Moment::new(Timestamp::now())), reason: args.reason };
@@ -103,7 +98,8 @@ async fn follow(client: &Client, group: &Group, machines: BTreeSet<MachineId>) -
     let mut said: BTreeMap<MachineId, String> = BTreeMap::new();
     loop {
         // The index comes first, so that nothing that happens between look and watch is missed.
-        let look = async { Ok::<_, RebootError>((index(client).await?, Overview::read(client, group).await?)) };
+        let look =
+            async { Ok::<_, RebootError>((index(client).await?, Overview::read(client, group).await?)) };
         let (index, overview) = match look.await {
             Ok(seen) => seen,
             // A leader that is just rebooting; what was missed is read afterwards.

@@ -36,8 +36,11 @@ impl<H: Host> Driver<H> {
             }
             tokio::time::sleep(SHUTDOWN_MAX).await;
             let minutes = SHUTDOWN_MAX.as_secs() / 60;
-            self.note(way, &format!("logind was asked to reboot {minutes} min ago and the machine still runs"))
-                .await?;
+            self.note(
+                way,
+                &format!("logind was asked to reboot {minutes} min ago and the machine still runs"),
+            )
+            .await?;
         }
     }
 }
