@@ -11,6 +11,7 @@ mod machine;
 mod reboot;
 mod rebootd;
 mod signals;
+mod span;
 mod status;
 mod store;
 mod table;

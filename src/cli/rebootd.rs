@@ -31,7 +31,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     logging::init();
     block_on(async {
         let client = Client::new(&client_settings).map_err(Failure::new)?;
-        tracing::info!(machine = %id, group = %settings.group, "coordinating reboots");
+        tracing::info!("coordinating reboots of machine {id} in group {}", settings.group);
         let driver = Driver::new(client, ThisMachine::new(Bus::system()), id, settings);
         let mut signals = super::signals::Ending::listen()?;
         notify::ready();
@@ -39,7 +39,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
             ended = driver.run() => ended.map(|never| match never {}).map_err(Failure::new),
             signal = signals.recv() => {
                 // Whatever was under way goes on from its record when the coordinator starts again.
-                tracing::info!(signal, "ending");
+                tracing::info!("ending after {signal}");
                 notify::stopping();
                 Ok(())
             }

@@ -57,7 +57,7 @@ impl TryFrom<RebootdFragment> for RebootdSettings {
             let shown = sentinel.display();
             return Err(ConfigError::key("rebootd", "sentinel", format!("{shown} is no absolute path")));
         }
-        let check_interval = fragment.check_interval.map_or(Duration::from_secs(2), |span| span.0);
+        let check_interval = fragment.check_interval.map_or(Duration::from_secs(1), |span| span.0);
         if check_interval.is_zero() {
             return Err(ConfigError::key("rebootd", "check_interval", "must be longer than nothing"));
         }

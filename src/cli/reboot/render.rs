@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::cli::table;
+use crate::cli::{span, table};
 use crate::reboot::overview::Overview;
 
 /// The lock and everybody who has to do with it.
@@ -25,27 +25,13 @@ pub(in crate::cli) fn machines(overview: &Overview, now: Timestamp) -> String {
                 line.machine.to_string(),
                 if line.holds { "held".into() } else { String::new() },
                 line.phase.clone(),
-                line.since.map(|since| age(since.seconds_until(now))).unwrap_or_default(),
+                line.since.map(|since| span::short(since.seconds_until(now))).unwrap_or_default(),
                 line.reason.clone().unwrap_or_default(),
                 line.waits_for.clone().unwrap_or_default(),
             ]
         })
         .collect();
     table::render(&["MACHINE ID", "LOCK", "PHASE", "FOR", "REASON", "WAITS BECAUSE"], &rows)
-}
-
-/// A length of time in its two largest units.
-fn age(seconds: u64) -> String {
-    let parts =
-        [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
-    let shown: Vec<String> = parts[first..]
-        .iter()
-        .take(2)
-        .filter(|(count, _)| *count > 0 || first == 3)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    shown.join("")
 }
 
 #[cfg(test)]
@@ -56,15 +42,6 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn ages_show_their_two_largest_units() {
-        for (seconds, shown) in
-            [(0, "0s"), (59, "59s"), (60, "1m"), (61, "1m1s"), (3600, "1h"), (3661, "1h1m"), (90_000, "1d1h")]
-        {
-            assert_eq!(age(seconds), shown);
-        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl<H: Host> Driver<H> {
                 tokio::time::sleep(self.settings.check_interval).await;
                 continue;
             }
-            tracing::info!(reason = way.holder.reason, "rebooting");
+            tracing::info!("rebooting: {}", way.holder.reason);
             if let Err(refusal) = self.host.reboot().await {
                 self.note(way, &refusal.to_string()).await?;
                 tokio::time::sleep(self.settings.check_interval).await;

@@ -66,7 +66,7 @@ impl<H: Host> Driver<H> {
                 }
                 Err(error @ (RebootError::Illegal(_) | RebootError::Machine { .. })) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "trying again in {pause:?}");
+                    tracing::warn!("{error}; trying again in {pause:?}");
                     notify::status(&format!("trying again in {pause:?}: {error}"));
                     tokio::time::sleep(pause).await;
                     pause = (2 * pause).min(PAUSE_MAX);
@@ -78,7 +78,7 @@ impl<H: Host> Driver<H> {
     /// What the record says, and whether the machine has rebooted since it was written.
     async fn resume(&self, boot_id: &str) -> Result<Option<Way>, RebootError> {
         let Some((holder, index)) = self.records.holder(&self.id).await? else { return Ok(None) };
-        tracing::info!(phase = %holder.phase, reason = holder.reason, "found the record of a reboot");
+        tracing::info!(phase = %holder.phase, "found the record of a reboot: {} ({})", holder.phase, holder.reason);
         let mut way = Way { holder, index };
         if way.holder.boot_id != boot_id {
             way.holder.boot_id = boot_id.to_string();
@@ -117,7 +117,7 @@ impl<H: Host> Driver<H> {
         way.holder.phase = lifecycle::on(from, event)?;
         way.holder.waits_for = None;
         way.index = self.records.put_holder(&self.id, &way.holder).await?;
-        tracing::info!(%from, to = %way.holder.phase, reason = way.holder.reason, "{event:?}");
+        tracing::info!(%from, to = %way.holder.phase, "reboot: {from} -> {} ({})", way.holder.phase, way.holder.reason);
         Ok(way)
     }
 
@@ -126,7 +126,7 @@ impl<H: Host> Driver<H> {
         if way.holder.waits_for.as_deref() == Some(waits_for) {
             return Ok(());
         }
-        tracing::info!(phase = %way.holder.phase, "waiting: {waits_for}");
+        tracing::info!(phase = %way.holder.phase, "reboot: {} waits: {waits_for}", way.holder.phase);
         notify::status(&format!("{}: {waits_for}", way.holder.phase));
         way.holder.waits_for = Some(waits_for.to_string());
         way.index = self.records.put_holder(&self.id, &way.holder).await?;
