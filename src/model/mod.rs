@@ -1,6 +1,11 @@
 //! Where the helpers' records lie in the store, and what they look like. Values are JSON, meant to be read and
 //! written by hand with `muster kv` as well.
 
+pub mod machine;
+pub mod options;
+pub mod unit;
+pub mod unitfile;
+
 use crate::ids::{MachineId, UnitName};
 
 /// The folder of everything that Muster's helpers keep, except locksmith's semaphores.
@@ -46,6 +51,11 @@ pub fn machine_info(id: &MachineId) -> String {
 /// The state of one unit on one machine.
 pub fn machine_unit(id: &MachineId, unit: &UnitName) -> String {
     format!("{MACHINES}/{id}/units/{unit}")
+}
+
+/// Folder of the states of a machine's units.
+pub fn machine_units(id: &MachineId) -> String {
+    format!("{MACHINES}/{id}/units")
 }
 
 /// A unit's desired state.
