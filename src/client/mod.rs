@@ -11,12 +11,14 @@ mod backoff;
 mod endpoints;
 mod error;
 mod failover;
+mod mirror;
 mod options;
 mod request;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node};
 pub use error::{ApiError, Attempt, ClientError};
+pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};
 pub use watch::Watch;
 

@@ -156,15 +156,21 @@ impl Options {
         }
         Ok(())
     }
+}
 
-    /// The first of this unit's `Conflicts=` patterns that `other` matches.
-    pub fn conflict_with(&self, other: &UnitName) -> Option<&str> {
-        self.conflicts.iter().find(|pattern| matches(pattern, other)).map(String::as_str)
+/// Patterns of unit names, made ready to be matched many times.
+#[derive(Clone, Debug, Default)]
+pub struct Patterns(Vec<glob::Pattern>);
+
+impl Patterns {
+    /// Prepares `texts`. A text that is no pattern matches nothing; [`Options::from_entries`] lets none through.
+    pub fn new(texts: &[String]) -> Self {
+        Self(texts.iter().filter_map(|text| compile(text).ok()).collect())
     }
 
-    /// Whether this unit's `Replaces=` names `other`.
-    pub fn replaces(&self, other: &UnitName) -> bool {
-        self.replaces.iter().any(|pattern| matches(pattern, other))
+    /// Whether any of them matches a unit's name.
+    pub fn matches(&self, unit: &UnitName) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(unit.as_str()))
     }
 }
 
@@ -204,7 +210,7 @@ fn patterns(value: &str) -> Result<Vec<String>, String> {
 }
 
 /// Whether a unit's name matches a pattern; a pattern that is none matches nothing.
-pub fn matches(pattern: &str, unit: &UnitName) -> bool {
+fn matches(pattern: &str, unit: &UnitName) -> bool {
     compile(pattern).is_ok_and(|compiled| compiled.matches(unit.as_str()))
 }
 
@@ -256,8 +262,8 @@ mod tests {
         let options =
             options("Conflicts=a*.service b.service\nConflicts=\"c.service\" \"%p@*.service\"").unwrap();
         assert_eq!(options.conflicts, ["a*.service", "b.service", "c.service", "web@*.service"]);
-        assert_eq!(options.conflict_with(&unit("web@2.service")), Some("web@*.service"));
-        assert_eq!(options.conflict_with(&unit("x.service")), None);
+        let patterns = Patterns::new(&options.conflicts);
+        assert!(patterns.matches(&unit("web@2.service")) && !patterns.matches(&unit("x.service")));
     }
 
     #[test]
