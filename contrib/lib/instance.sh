@@ -25,7 +25,9 @@ instance_up() {
         instance_await "$i"
     done
     [ "$bare" = yes ] || instance_await_store
-    say "up after $((SECONDS - began)) s; \"contrib/lab shell 1\" gets in, \"contrib/lab down\" ends it"
+    local lab=contrib/lab
+    [ "$MUSTER_LAB" = lab ] || lab="MUSTER_LAB=$MUSTER_LAB $lab"
+    say "up after $((SECONDS - began)) s; \"$lab shell 1\" gets in, \"$lab down\" ends it"
 }
 
 # Waits for the end of a machine's boot and says how it went.

@@ -94,6 +94,8 @@ machine_shell() {
         echo "$BASHPID" >"$group/cgroup.procs"
     done
     [ $# -gt 0 ] || set -- bash --login
+    # The command must not outlive this process when that is killed: nsenter hands on no signal.
+    set -- setpriv --pdeathsig KILL "$@"
     exec nsenter --target="$leader" --all env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
         HOME=/root USER=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
 }

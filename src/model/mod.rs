@@ -2,8 +2,12 @@
 //! written by hand with `muster kv` as well.
 
 pub mod beat;
+pub mod machine;
 mod moment;
+pub mod options;
 pub mod reboot;
+pub mod unit;
+pub mod unitfile;
 
 pub use moment::Moment;
 
@@ -52,6 +56,11 @@ pub fn machine_info(id: &MachineId) -> String {
 /// The state of one unit on one machine.
 pub fn machine_unit(id: &MachineId, unit: &UnitName) -> String {
     format!("{MACHINES}/{id}/units/{unit}")
+}
+
+/// Folder of the states of a machine's units.
+pub fn machine_units(id: &MachineId) -> String {
+    format!("{MACHINES}/{id}/units")
 }
 
 /// A unit's desired state.

@@ -1,3 +1,21 @@
-//! What several test programs share.
+//! What integration tests share. Tests of real machines live in files named `lab_*.rs`: they run one at a time.
+
+#![allow(dead_code)] // each test file is a crate of its own and uses a part of this
 
 pub mod etcd;
+pub mod lab;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// Naming `what`, when it does not hold within `limit`.
+#[track_caller]
+pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
