@@ -24,7 +24,8 @@ pub struct Reading {
     pub semaphore: Semaphore,
     /// The store's index at the reading: a watch goes on from here.
     pub index: u64,
-    modified: u64,
+    /// `None` if it has yet to be created.
+    modified: Option<u64>,
 }
 
 /// What a change came to.
@@ -49,24 +50,22 @@ impl Lock {
         &self.key
     }
 
-    /// The semaphore now; created with one free slot if there is none.
+    /// The semaphore now; one free slot if nobody has written it yet.
     ///
     /// # Errors
     /// `Store`, or `Semaphore` for a document that is not understood.
     pub async fn read(&self) -> Result<Reading, RebootError> {
-        loop {
-            match self.client.get(&self.key, &GetOptions::linearizable()).await {
-                Ok(answer) => {
-                    let semaphore = Semaphore::parse(answer.node.value.as_deref().unwrap_or_default())?;
-                    return Ok(Reading {
-                        semaphore,
-                        index: answer.index,
-                        modified: answer.node.modified_index,
-                    });
-                }
-                Err(error) if error.is_not_found() => self.create().await?,
-                Err(cause) => return Err(RebootError::Store { doing: "read the reboot lock", cause }),
+        match self.client.get(&self.key, &GetOptions::linearizable()).await {
+            Ok(answer) => {
+                let semaphore = Semaphore::parse(answer.node.value.as_deref().unwrap_or_default())?;
+                let modified = Some(answer.node.modified_index);
+                Ok(Reading { semaphore, index: answer.index, modified })
             }
+            Err(error) if error.is_not_found() => {
+                let index = error.api().map_or(0, |api| api.index);
+                Ok(Reading { semaphore: Semaphore::default(), index, modified: None })
+            }
+            Err(cause) => Err(RebootError::Store { doing: "read the reboot lock", cause }),
         }
     }
 
@@ -94,20 +93,6 @@ impl Lock {
         self.change(|semaphore| Ok(semaphore.set_max(max)?)).await
     }
 
-    async fn create(&self) -> Result<(), RebootError> {
-        let options = PutOptions {
-            value: Some(Semaphore::default().render()),
-            prev_exist: Some(false),
-            ..PutOptions::default()
-        };
-        match self.client.put(&self.key, &options).await {
-            Ok(_) => Ok(()),
-            // Somebody else has created it, or this very request did: reading tells.
-            Err(error) if error.is_exists() || is_unknown(&error) => Ok(()),
-            Err(cause) => Err(RebootError::Store { doing: "create the reboot lock", cause }),
-        }
-    }
-
     /// Applies `operation` until it is written or refused. A write whose outcome is unknown is decided by reading
     /// again: then the operation finds its own doing and changes nothing.
     async fn change(
@@ -126,20 +111,17 @@ impl Lock {
             }
             let options = PutOptions {
                 value: Some(after.render()),
-                prev_index: Some(reading.modified),
+                prev_index: reading.modified,
+                prev_exist: reading.modified.is_none().then_some(false),
                 ..PutOptions::default()
             };
             match self.client.put(&self.key, &options).await {
                 Ok(_) => return Ok(Changed { change, before, after }),
-                Err(error) if error.is_compare_failed() || error.is_not_found() => {}
-                Err(error) if is_unknown(&error) => wrote = Some(before),
+                Err(error) if error.is_compare_failed() || error.is_exists() || error.is_not_found() => {}
+                Err(ClientError::UnknownOutcome { .. }) => wrote = Some(before),
                 Err(cause) => return Err(RebootError::Store { doing: "change the reboot lock", cause }),
             }
         }
         Err(RebootError::Contended(TRIES))
     }
-}
-
-fn is_unknown(error: &ClientError) -> bool {
-    matches!(error, ClientError::UnknownOutcome { .. })
 }

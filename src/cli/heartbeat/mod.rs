@@ -4,6 +4,8 @@ mod command;
 mod ls;
 mod watch;
 
+pub(super) use ls::table;
+
 use std::ffi::OsString;
 use std::time::Duration;
 

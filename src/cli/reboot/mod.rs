@@ -3,6 +3,8 @@
 mod render;
 mod request;
 
+pub(super) use render::machines;
+
 use clap::Subcommand;
 
 use super::{Context, Failure, Format, block_on, this_machine};
