@@ -43,6 +43,11 @@ impl Pulse {
         Self { pid, ..self }
     }
 
+    /// Names another process from the next beat on, such as that of a service that was started again.
+    pub fn set_process(&mut self, pid: Option<u32>) {
+        self.pid = pid;
+    }
+
     /// How often to beat, so that two beats may be late and nothing is lost.
     pub fn interval(&self) -> Duration {
         Duration::from_secs(self.ttl) / 3

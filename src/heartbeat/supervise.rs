@@ -6,7 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::pulse::{Beaten, Pulse};
 use crate::ids::UnitName;
-use crate::systemd::{BusError, Change, Systemd};
+use crate::systemd::{BusError, Change, Systemd, UnitStatus};
 
 /// How long the last request may take when somebody waits for the process to end.
 pub const FAREWELL: Duration = Duration::from_secs(2);
@@ -89,7 +89,11 @@ pub async fn unit(beater: &mut Beater, systemd: &Systemd, unit: &UnitName) {
     let mut last = None;
     let mut ended = false;
     loop {
-        let now = state(systemd, unit).await;
+        let status = status(systemd, unit).await;
+        if let Ok(status) = &status {
+            beater.pulse.set_process(status.main_pid);
+        }
+        let now = status.map(|status| status.active);
         if last.as_ref() != Some(&now) {
             match &now {
                 Ok(active) => tracing::info!("{unit} is {active}"),
@@ -120,12 +124,12 @@ pub async fn unit(beater: &mut Beater, systemd: &Systemd, unit: &UnitName) {
     }
 }
 
-/// The unit's active state, or why it is not known.
-async fn state(systemd: &Systemd, unit: &UnitName) -> Result<String, String> {
+/// What systemd says of the unit, or why nothing is known.
+async fn status(systemd: &Systemd, unit: &UnitName) -> Result<UnitStatus, String> {
     let told = systemd.status(std::slice::from_ref(unit)).await;
     let text = |error: BusError| format!("{unit}: {error}");
     let status = told.map_err(text)?.into_iter().find(|status| status.name == *unit);
-    status.map(|status| status.active).ok_or_else(|| format!("{unit}: systemd says nothing of it"))
+    status.ok_or_else(|| format!("{unit}: systemd says nothing of it"))
 }
 
 #[cfg(test)]
