@@ -8,10 +8,11 @@ use crate::reboot::{Driver, host::ThisMachine};
 use crate::systemd::{Bus, notify};
 
 /// Run this machine's reboot coordinator.
-///
-/// Reboots the machine when `muster reboot request` or a file such as /run/reboot-required asks for it, but only while
-/// it holds its group's lock, and gives the lock back once the machine is back and well.
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Reboots the machine when `muster reboot request` or the file /run/reboot-required asks for it, but \
+        only while it holds its group's lock, and gives the lock back once the machine is back and well."
+)]
 pub struct Args {
     /// Group of machines that share one lock [default: default]
     #[arg(long, value_name = "NAME")]

@@ -11,7 +11,7 @@ pub enum HeartbeatError {
         /// What was tried, such as `send the heartbeat`.
         doing: &'static str,
         /// What the client said.
-        cause: ClientError,
+        cause: Box<ClientError>,
     },
     /// The key came and went between the requests of one beat, again and again: its TTL is too short for the store.
     #[error("the heartbeat's key vanished {0} times while it was being written; its TTL may be too short")]
@@ -19,4 +19,11 @@ pub enum HeartbeatError {
     /// The value could not be written as JSON.
     #[error("cannot write the heartbeat's value: {0}")]
     Value(#[from] serde_json::Error),
+}
+
+impl HeartbeatError {
+    /// For `map_err` on requests to the store: `doing` is what was tried.
+    pub(super) fn store(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
+        move |cause| Self::Store { doing, cause: Box::new(cause) }
+    }
 }

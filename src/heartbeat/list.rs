@@ -40,7 +40,7 @@ pub async fn list(client: &Client, name: Option<&BeatName>) -> Result<(Vec<Line>
             Ok((lines, answer.index))
         }
         Err(error) if error.is_not_found() => Ok((Vec::new(), error.api().map_or(0, |api| api.index))),
-        Err(cause) => Err(HeartbeatError::Store { doing: "list the heartbeats", cause }),
+        Err(cause) => Err(HeartbeatError::store("list the heartbeats")(cause)),
     }
 }
 

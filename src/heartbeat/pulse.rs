@@ -67,14 +67,14 @@ impl Pulse {
                     return Ok(Beaten::Refreshed);
                 }
                 Err(error) if error.is_not_found() => {}
-                Err(cause) => return Err(HeartbeatError::Store { doing: "send the heartbeat", cause }),
+                Err(cause) => return Err(HeartbeatError::store("send the heartbeat")(cause)),
             }
             let creation = PutOptions { prev_exist: Some(false), ..self.value()? };
             match self.client.put(&self.key, &creation).await {
                 Ok(_) => return Ok(Beaten::Began),
                 // Another process beats for the same name.
                 Err(error) if error.is_exists() => {}
-                Err(cause) => return Err(HeartbeatError::Store { doing: "begin the heartbeat", cause }),
+                Err(cause) => return Err(HeartbeatError::store("begin the heartbeat")(cause)),
             }
         }
         Err(HeartbeatError::Unsteady(TRIES))
@@ -88,7 +88,7 @@ impl Pulse {
         match self.client.delete(&self.key, &DeleteOptions::default()).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),
-            Err(cause) => Err(HeartbeatError::Store { doing: "end the heartbeat", cause }),
+            Err(cause) => Err(HeartbeatError::store("end the heartbeat")(cause)),
         }
     }
 
@@ -122,7 +122,7 @@ impl Pulse {
         match self.client.put(&self.key, &options).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_compare_failed() || error.is_not_found() => Ok(()),
-            Err(cause) => Err(HeartbeatError::Store { doing: "describe the heartbeat", cause }),
+            Err(cause) => Err(HeartbeatError::store("describe the heartbeat")(cause)),
         }
     }
 }

@@ -14,7 +14,7 @@ pub enum RebootError {
         /// What was tried, such as `read the reboot lock`.
         doing: &'static str,
         /// What the client said.
-        cause: ClientError,
+        cause: Box<ClientError>,
     },
     /// The semaphore refuses.
     #[error(transparent)]
@@ -47,9 +47,9 @@ pub enum RebootError {
 }
 
 impl RebootError {
-    /// For `map_err` on requests to the store.
-    pub(super) fn store(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
-        move |cause| Self::Store { doing, cause }
+    /// For `map_err` on requests to the store: `doing` is what was tried, such as `read the reboot lock`.
+    pub fn store(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
+        move |cause| Self::Store { doing, cause: Box::new(cause) }
     }
 }
 

@@ -36,9 +36,13 @@ pub fn may_leave(members: &[Seen], away: &BTreeSet<String>) -> Result<(), String
         .filter(|m| !m.here && (!m.healthy || away.contains(&m.id)))
         .map(|m| m.name.as_str())
         .collect();
-    let missing = if missing.is_empty() { String::new() } else { format!(" ({} away)", missing.join(", ")) };
+    let detail = match members.len() {
+        1 | 2 => "; [rebootd] keep_quorum = false allows that".to_string(),
+        _ if missing.is_empty() => String::new(),
+        _ => format!(" ({} away)", missing.join(", ")),
+    };
     Err(format!(
-        "the store would lose its quorum: {staying} of {} members would stay, {majority} are needed{missing}",
+        "the store would lose its quorum: {staying} of {} members would stay, {majority} are needed{detail}",
         members.len()
     ))
 }

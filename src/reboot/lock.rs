@@ -65,7 +65,7 @@ impl Lock {
                 let index = error.api().map_or(0, |api| api.index);
                 Ok(Reading { semaphore: Semaphore::default(), index, modified: None })
             }
-            Err(cause) => Err(RebootError::Store { doing: "read the reboot lock", cause }),
+            Err(cause) => Err(RebootError::store("read the reboot lock")(cause)),
         }
     }
 
@@ -119,7 +119,7 @@ impl Lock {
                 Ok(_) => return Ok(Changed { change, before, after }),
                 Err(error) if error.is_compare_failed() || error.is_exists() || error.is_not_found() => {}
                 Err(ClientError::UnknownOutcome { .. }) => wrote = Some(before),
-                Err(cause) => return Err(RebootError::Store { doing: "change the reboot lock", cause }),
+                Err(cause) => return Err(RebootError::store("change the reboot lock")(cause)),
             }
         }
         Err(RebootError::Contended(TRIES))

@@ -110,7 +110,7 @@ impl Records {
                 Ok((Some(answer), index))
             }
             Err(error) if error.is_not_found() => Ok((None, error.api().map_or(0, |api| api.index))),
-            Err(cause) => Err(RebootError::Store { doing, cause }),
+            Err(cause) => Err(RebootError::store(doing)(cause)),
         }
     }
 
@@ -132,7 +132,7 @@ impl Records {
         match self.client.delete(key, &options).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() || error.is_compare_failed() => Ok(()),
-            Err(cause) => Err(RebootError::Store { doing, cause }),
+            Err(cause) => Err(RebootError::store(doing)(cause)),
         }
     }
 

@@ -21,11 +21,14 @@ use crate::model::beat::{BeatName, Source};
 use crate::systemd::{Bus, Systemd, systemd1};
 
 /// Keep a key alive while a service is healthy, and watch such keys.
-///
-/// The key is /muster/heartbeats/NAME/MACHINE. It expires when no beat came for its TTL (lost) and is deleted when the
-/// service ended on purpose (stopped).
 #[derive(clap::Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "The key is /muster/heartbeats/NAME/MACHINE. It expires when no beat came for its TTL (lost) and is \
+        deleted when the service ended on purpose (stopped): the unit became inactive, or the command succeeded or was \
+        told to end."
+)]
 pub struct Args {
     /// Beat for as long as systemd calls this unit active
     #[arg(long, value_name = "NAME", conflicts_with = "command")]

@@ -11,9 +11,8 @@ use crate::model::Moment;
 use crate::model::beat::BeatName;
 
 /// Tell when a heartbeat is lost, comes back or stops.
-///
-/// Runs until it is ended, and goes on over outages of the store.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Runs until it is ended, and goes on over outages of the store.")]
 pub(super) struct Args {
     /// Only heartbeats of this name
     name: Option<BeatName>,

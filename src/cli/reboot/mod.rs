@@ -18,6 +18,10 @@ use crate::reboot::semaphore::{Change, Semaphore};
 
 /// Ask for reboots, look at and change the reboot lock.
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "A request is carried out by the machine's own coordinator, `muster rebootd`: once it holds the \
+        lock and the store can spare the machine."
+)]
 pub struct Args {
     /// Group of machines that share one lock [default: default]
     #[arg(long, global = true, value_name = "NAME")]
@@ -50,7 +54,7 @@ enum Command {
     /// Change how many machines may be away at once
     SetMax {
         /// At least 1
-        #[arg(value_name = "N", allow_negative_numbers = true)]
+        #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(1..))]
         max: i64,
     },
 }

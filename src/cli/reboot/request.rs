@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::cli::{Failure, Format, this_machine};
-use crate::client::{Client, GetOptions};
+use crate::client::{Client, ClientError, GetOptions};
 use crate::ids::MachineId;
 use crate::model::reboot::{Group, Request};
 use crate::model::{MACHINES, Moment, REBOOT};
@@ -128,8 +128,10 @@ async fn follow(client: &Client, group: &Group, machines: BTreeSet<MachineId>) -
         if !under_way {
             return Ok(());
         }
-        // Whatever it says, everything is looked at again.
-        let _ = client.watch(REBOOT, true, Some(index)).next().await;
+        match client.watch(REBOOT, true, Some(index)).next().await {
+            Ok(_) | Err(ClientError::Cleared { .. }) => {}
+            Err(error) => return Err(Failure::new(error)),
+        }
     }
 }
 
@@ -138,6 +140,6 @@ async fn index(client: &Client) -> Result<u64, RebootError> {
     match client.get(REBOOT, &GetOptions::linearizable()).await {
         Ok(answer) => Ok(answer.index),
         Err(error) if error.is_not_found() => Ok(error.api().map_or(0, |api| api.index)),
-        Err(cause) => Err(RebootError::Store { doing: "read the records of reboots", cause }),
+        Err(cause) => Err(RebootError::store("read the records of reboots")(cause)),
     }
 }

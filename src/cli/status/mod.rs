@@ -9,11 +9,12 @@ use crate::client::Client;
 use crate::config::{RebootdFragment, RebootdSettings};
 
 /// The whole cluster on one screen.
-///
-/// Shows the store's members, the machines, the units with the reason of each that does not run, the reboot lock and
-/// the heartbeats. What cannot be read is named, the rest is shown. The exit status is 1 when the store holds back
-/// everything.
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Shows the store's members, the machines, the units with the reason of each that does not run, the \
+        reboot lock and the heartbeats. What cannot be read is named, the rest is shown. The exit status is 1 when no \
+        key can be read."
+)]
 pub struct Args {
     /// Group whose reboot lock is shown [default: default]
     #[arg(long, value_name = "NAME")]
@@ -34,7 +35,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Format::Simple | Format::Extended => print!("{}", render::screen(&report, jiff::Timestamp::now())),
     }
     match report.without_keys() {
-        Some(error) => Err(Failure::new(error)),
+        Some(_) => Err(Failure::new("the store answers, but no key can be read: has it lost its quorum?")),
         None => Ok(()),
     }
 }

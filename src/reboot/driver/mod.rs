@@ -14,7 +14,7 @@ use super::lifecycle::{self, Event};
 use super::lock::Lock;
 use super::records::Records;
 use super::survey::survey;
-use crate::client::Client;
+use crate::client::{Client, ClientError, Watch};
 use crate::config::RebootdSettings;
 use crate::ids::MachineId;
 use crate::model::reboot::{Holder, Phase};
@@ -137,6 +137,17 @@ impl<H: Host> Driver<H> {
     async fn survey(&self) -> Result<Vec<super::gate::Seen>, RebootError> {
         let addresses = self.host.addresses()?;
         survey(&self.client, &addresses).await.map_err(RebootError::store("ask the store's members"))
+    }
+
+    /// Returns when something happens to the watched key. What, is read from the store.
+    async fn changes(&self, mut watch: Watch) {
+        match watch.next().await {
+            Ok(_) | Err(ClientError::Cleared { .. }) => {}
+            Err(error) => {
+                tracing::warn!("cannot watch: {error}");
+                tokio::time::sleep(self.settings.check_interval).await;
+            }
+        }
     }
 
     /// Whether somebody still wants this machine to reboot.

@@ -50,10 +50,8 @@ impl<H: Host> Driver<H> {
                 return Ok((Request { since: None, reason: format!("{} exists", path.display()) }, None));
             }
             let key = self.records.group().request(&self.id);
-            let mut requests = self.client.watch(&key, false, Some(index));
             tokio::select! {
-                // Whatever the watch says, the key is read again.
-                _ = requests.next() => {}
+                () = self.changes(self.client.watch(&key, false, Some(index))) => {}
                 () = self.sentinel_appears() => {}
             }
         }
@@ -74,6 +72,13 @@ impl<H: Host> Driver<H> {
             if !self.still_wanted().await? {
                 return Ok(Event::Withdrawn);
             }
+            // First what is cheap: many machines may wait for one slot.
+            let reading = self.lock.read().await?;
+            if let Err(full) = reading.semaphore.clone().acquire(&self.id) {
+                self.note(way, &full.to_string()).await?;
+                self.lock_or_request_changes(reading.index).await;
+                continue;
+            }
             if let Err(obstacle) = self.ready_to_leave(way).await? {
                 self.note(way, &obstacle).await?;
                 tokio::time::sleep(self.settings.check_interval).await;
@@ -86,10 +91,8 @@ impl<H: Host> Driver<H> {
                     }
                     return Ok(Event::Granted);
                 }
-                Err(RebootError::Semaphore(full @ SemaphoreError::Full { .. })) => {
-                    self.note(way, &full.to_string()).await?;
-                    self.lock_or_request_changes().await?;
-                }
+                // Somebody else was faster.
+                Err(RebootError::Semaphore(SemaphoreError::Full { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -134,22 +137,16 @@ impl<H: Host> Driver<H> {
         Ok(gate::may_leave(members, &away))
     }
 
-    /// Returns when the lock may be free, when the request may be gone, or after a while.
-    async fn lock_or_request_changes(&self) -> Result<(), RebootError> {
-        let reading = self.lock.read().await?;
-        if reading.semaphore.available() > 0 {
-            return Ok(());
-        }
+    /// Returns when the lock may be free or the request may be gone because of something after `index`, or after a
+    /// while.
+    async fn lock_or_request_changes(&self, index: u64) {
         let request = self.records.group().request(&self.id);
-        let mut lock = self.client.watch(self.lock.key(), false, Some(reading.index));
-        let mut requests = self.client.watch(&request, false, Some(reading.index));
         tokio::select! {
-            _ = lock.next() => {}
-            _ = requests.next() => {}
+            () = self.changes(self.client.watch(self.lock.key(), false, Some(index))) => {}
+            () = self.changes(self.client.watch(&request, false, Some(index))) => {}
             () = self.sentinel_vanishes() => {}
             () = tokio::time::sleep(WATCH_MAX) => {}
         }
-        Ok(())
     }
 
     /// Returns when the file that asked for the reboot is gone; never if it was not there.
