@@ -96,7 +96,7 @@ impl<'a> Leader<'a> {
                 () = schedule.changed() => {}
                 () = self.machines.changed() => {}
                 () = self.settings.changed() => {}
-                _ = held.wait_for(Option::is_none) => return,
+                () = lost(&mut held) => return,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     due = self.round().await;
                     continue;
@@ -226,6 +226,12 @@ impl<'a> Leader<'a> {
         let key = model::schedule(unit);
         self.engine.schedule.read(|tree| tree.files.get(&key).map(|file| file.modified_index)).flatten()
     }
+}
+
+/// Waits until the lease is not held any more.
+async fn lost(held: &mut Held) {
+    // An error means that nobody keeps the lease any more.
+    let _ = held.wait_for(Option::is_none).await;
 }
 
 /// The generation of the unit's record that an action answers.
