@@ -1,6 +1,8 @@
 //! Where a daemon's log goes: to the journal when systemd started it (with levels and fields), else to standard
 //! error. `MUSTER_LOG` takes tracing-subscriber's filter syntax, such as `debug` or `muster::raft=trace`.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Starts logging. Call once, in daemons only: commands print to the terminal themselves.
@@ -11,7 +13,12 @@ pub(super) fn init() {
     let registry = tracing_subscriber::registry().with(filter);
     match journal {
         Some(layer) => registry.with(layer.with_syslog_identifier("muster".into())).init(),
-        None => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).init(),
+        None => {
+            let colours = std::io::stderr().is_terminal();
+            registry
+                .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours))
+                .init();
+        }
     }
 }
 

@@ -1,11 +1,120 @@
 //! `muster store`.
 
-use super::{Context, Failure};
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// placeholder
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Failure, logging};
+use crate::config::{Millis, StoreFragment, StoreSettings};
+use crate::store;
+
+/// Runs one node of the replicated store, which speaks the etcd v2 HTTP API.
+///
+/// Without any flag it is a cluster of its own with its data in ./default.muster. For a cluster of three, start each
+/// node with its own --name, its URLs, and the same --initial-cluster. What is not given as a flag comes from
+/// MUSTER_STORE_* or ETCD_* variables and from [store] in the configuration.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// This member's name [default: default]
+    #[arg(long)]
+    name: Option<String>,
 
-pub(super) fn run(_args: Args, _context: &Context) -> Result<(), Failure> {
-    Err(Failure::new("not built yet"))
+    /// Where everything durable lies [default: ./NAME.muster]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Where to listen for clients [default: http://localhost:2379]
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    listen_client_urls: Option<Vec<String>>,
+
+    /// Where clients reach this member [default: http://localhost:2379]
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    advertise_client_urls: Option<Vec<String>>,
+
+    /// Where to listen for other members [default: http://localhost:2380]
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    listen_peer_urls: Option<Vec<String>>,
+
+    /// Where other members reach this member [default: http://localhost:2380]
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    initial_advertise_peer_urls: Option<Vec<String>>,
+
+    /// The first members, the same on each: a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,...
+    #[arg(long, value_name = "NAME=URL,...")]
+    initial_cluster: Option<String>,
+
+    /// "new" to found a cluster, "existing" to join one that has added this member
+    #[arg(long, value_name = "STATE")]
+    initial_cluster_state: Option<String>,
+
+    /// Keeps clusters with the same URLs apart [default: etcd-cluster]
+    #[arg(long, value_name = "TOKEN")]
+    initial_cluster_token: Option<String>,
+
+    /// Log entries between snapshots [default: 10000]
+    #[arg(long, value_name = "N")]
+    snapshot_count: Option<u64>,
+
+    /// Time between two heartbeats of the leader, in milliseconds [default: 100]
+    #[arg(long, value_name = "MS")]
+    heartbeat_interval: Option<Millis>,
+
+    /// Time without a heartbeat until an election, in milliseconds [default: 1000]
+    #[arg(long, value_name = "MS")]
+    election_timeout: Option<Millis>,
+
+    /// Changes that are remembered for watches in the past [default: 100000]
+    #[arg(long, value_name = "N")]
+    history_events: Option<u64>,
+}
+
+impl Args {
+    /// The configuration's fragment with the flags laid over it.
+    fn over(self, base: StoreFragment) -> StoreFragment {
+        StoreFragment {
+            name: self.name.or(base.name),
+            data_dir: self.data_dir.or(base.data_dir),
+            listen_client_urls: self.listen_client_urls.or(base.listen_client_urls),
+            advertise_client_urls: self.advertise_client_urls.or(base.advertise_client_urls),
+            listen_peer_urls: self.listen_peer_urls.or(base.listen_peer_urls),
+            initial_advertise_peer_urls: self
+                .initial_advertise_peer_urls
+                .or(base.initial_advertise_peer_urls),
+            initial_cluster: self.initial_cluster.or(base.initial_cluster),
+            initial_cluster_state: self.initial_cluster_state.or(base.initial_cluster_state),
+            initial_cluster_token: self.initial_cluster_token.or(base.initial_cluster_token),
+            snapshot_count: self.snapshot_count.or(base.snapshot_count),
+            heartbeat_interval: self.heartbeat_interval.or(base.heartbeat_interval),
+            election_timeout: self.election_timeout.or(base.election_timeout),
+            history_events: self.history_events.or(base.history_events),
+        }
+    }
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let settings = StoreSettings::try_from(args.over(context.section()?))?;
+    logging::init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        stop_on_signals(&stop).map_err(Failure::new)?;
+        store::run(settings, stop, || {}).await.map_err(Failure::new)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            tracing::info!("asked to stop");
+            stop.cancel();
+        });
+    }
+    Ok(())
 }

@@ -19,7 +19,7 @@ pub use client::{ClientFragment, ClientSettings};
 pub use error::ConfigError;
 pub use heartbeat::{HeartbeatFragment, HeartbeatSettings};
 pub use rebootd::{RebootdFragment, RebootdSettings};
-pub use span::Span;
+pub use span::{Millis, Span};
 pub use store::{StoreFragment, StoreSettings};
 
 use std::path::PathBuf;

@@ -1,32 +1,277 @@
-//! `[store]`.
+//! `[store]`: one node of the replicated store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
+use url::Url;
 
-use super::{ConfigError, Section};
+use super::{ConfigError, Millis, Section};
 
-/// What one source says of the store.
+/// What one source says of the store. The names are etcd's, with `_` for `-`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreFragment {
     /// The member's name.
     pub name: Option<String>,
+    /// Where everything durable lies.
+    pub data_dir: Option<PathBuf>,
+    /// Where to listen for clients.
+    pub listen_client_urls: Option<Vec<String>>,
+    /// Where clients reach this member.
+    pub advertise_client_urls: Option<Vec<String>>,
+    /// Where to listen for other members.
+    pub listen_peer_urls: Option<Vec<String>>,
+    /// Where other members reach this member.
+    pub initial_advertise_peer_urls: Option<Vec<String>>,
+    /// The first members: `name=url,name=url`.
+    pub initial_cluster: Option<String>,
+    /// `new` or `existing`.
+    pub initial_cluster_state: Option<String>,
+    /// Keeps clusters with the same URLs apart.
+    pub initial_cluster_token: Option<String>,
     /// Log entries between snapshots.
     pub snapshot_count: Option<u64>,
+    /// Between two heartbeats of the leader.
+    pub heartbeat_interval: Option<Millis>,
+    /// Without a heartbeat for about this long, a follower calls an election.
+    pub election_timeout: Option<Millis>,
+    /// Changes that are remembered for watches in the past.
+    pub history_events: Option<u64>,
 }
 
 impl Section for StoreFragment {
     const NAME: &'static str = "store";
-    const ALIASES: &'static [(&'static str, &'static str)] = &[("ETCD_NAME", "name")];
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("ETCD_NAME", "name"),
+        ("ETCD_DATA_DIR", "data_dir"),
+        ("ETCD_LISTEN_CLIENT_URLS", "listen_client_urls"),
+        ("ETCD_ADVERTISE_CLIENT_URLS", "advertise_client_urls"),
+        ("ETCD_LISTEN_PEER_URLS", "listen_peer_urls"),
+        ("ETCD_INITIAL_ADVERTISE_PEER_URLS", "initial_advertise_peer_urls"),
+        ("ETCD_INITIAL_CLUSTER", "initial_cluster"),
+        ("ETCD_INITIAL_CLUSTER_STATE", "initial_cluster_state"),
+        ("ETCD_INITIAL_CLUSTER_TOKEN", "initial_cluster_token"),
+        ("ETCD_SNAPSHOT_COUNT", "snapshot_count"),
+        ("ETCD_HEARTBEAT_INTERVAL", "heartbeat_interval"),
+        ("ETCD_ELECTION_TIMEOUT", "election_timeout"),
+    ];
 }
 
 /// Checked settings of the store.
 #[derive(Clone, Debug)]
-pub struct StoreSettings {}
+pub struct StoreSettings {
+    /// The member's name.
+    pub name: String,
+    /// Where everything durable lies.
+    pub data_dir: PathBuf,
+    /// Where to listen for clients.
+    pub listen_client: Vec<Url>,
+    /// Where clients reach this member.
+    pub advertise_client: Vec<String>,
+    /// Where to listen for other members.
+    pub listen_peer: Vec<Url>,
+    /// The first members by name, with their peer URLs; this one is among them.
+    pub initial_cluster: BTreeMap<String, Vec<String>>,
+    /// Whether the first members found a new cluster.
+    pub found_cluster: bool,
+    /// Keeps clusters with the same URLs apart.
+    pub token: String,
+    /// Log entries between snapshots.
+    pub snapshot_count: u64,
+    /// Between two heartbeats of the leader.
+    pub heartbeat: Duration,
+    /// Without a heartbeat for about this long, a follower calls an election.
+    pub election: Duration,
+    /// Changes that are remembered for watches in the past.
+    pub history_events: u64,
+}
+
+/// Defaults; those that etcd has are etcd's.
+const NAME: &str = "default";
+const CLIENT_URL: &str = "http://localhost:2379";
+const PEER_URL: &str = "http://localhost:2380";
+const TOKEN: &str = "etcd-cluster";
+const SNAPSHOT_COUNT: u64 = 10_000;
+const HEARTBEAT: Duration = Duration::from_millis(100);
+const ELECTION: Duration = Duration::from_millis(1000);
+const HISTORY_EVENTS: u64 = 100_000;
+
+/// An election needs a few missed heartbeats, or one late packet would call it.
+const HEARTBEATS_PER_ELECTION: u32 = 5;
+
+fn bad(key: &str, message: impl std::fmt::Display) -> ConfigError {
+    ConfigError::key("store", key, message)
+}
 
 impl TryFrom<StoreFragment> for StoreSettings {
     type Error = ConfigError;
 
-    fn try_from(_: StoreFragment) -> Result<Self, ConfigError> {
-        Ok(Self {})
+    fn try_from(f: StoreFragment) -> Result<Self, ConfigError> {
+        let name = f.name.unwrap_or_else(|| NAME.into());
+        if name.is_empty() || name.contains(['=', ',']) {
+            return Err(bad("name", "must not be empty nor contain '=' or ','"));
+        }
+        let data_dir = f.data_dir.unwrap_or_else(|| PathBuf::from(format!("{name}.muster")));
+        let urls = |key, given: Option<Vec<String>>, default: &str| {
+            parse_urls(key, given.unwrap_or_else(|| vec![default.into()]))
+        };
+        let listen_client = urls("listen_client_urls", f.listen_client_urls, CLIENT_URL)?;
+        let advertise_client = urls("advertise_client_urls", f.advertise_client_urls, CLIENT_URL)?;
+        let listen_peer = urls("listen_peer_urls", f.listen_peer_urls, PEER_URL)?;
+        let advertise_peer =
+            texts(&urls("initial_advertise_peer_urls", f.initial_advertise_peer_urls, PEER_URL)?);
+        let initial_cluster = match f.initial_cluster {
+            Some(text) => parse_cluster(&text)?,
+            None => BTreeMap::from([(name.clone(), advertise_peer.clone())]),
+        };
+        check_own_entry(&name, &advertise_peer, &initial_cluster)?;
+        let found_cluster = match f.initial_cluster_state.as_deref() {
+            None | Some("new") => true,
+            Some("existing") => false,
+            Some(other) => {
+                return Err(bad(
+                    "initial_cluster_state",
+                    format!("\"{other}\" must be \"new\" or \"existing\""),
+                ));
+            }
+        };
+        let heartbeat = f.heartbeat_interval.map_or(HEARTBEAT, |m| m.0);
+        let election = f.election_timeout.map_or(ELECTION, |m| m.0);
+        if heartbeat.is_zero() || election < heartbeat * HEARTBEATS_PER_ELECTION {
+            return Err(bad(
+                "election_timeout",
+                format!(
+                    "{election:?} must be at least {HEARTBEATS_PER_ELECTION} times the heartbeat_interval of {heartbeat:?}"
+                ),
+            ));
+        }
+        let positive = |key, given: Option<u64>, default| match given {
+            Some(0) => Err(bad(key, "must be at least 1")),
+            given => Ok(given.unwrap_or(default)),
+        };
+        Ok(Self {
+            name,
+            data_dir,
+            listen_client,
+            advertise_client: texts(&advertise_client),
+            listen_peer,
+            initial_cluster,
+            found_cluster,
+            token: f.initial_cluster_token.unwrap_or_else(|| TOKEN.into()),
+            snapshot_count: positive("snapshot_count", f.snapshot_count, SNAPSHOT_COUNT)?,
+            heartbeat,
+            election,
+            history_events: positive("history_events", f.history_events, HISTORY_EVENTS)?,
+        })
+    }
+}
+
+/// Every member must be told the same first members, so a node must find itself among them as it describes itself.
+fn check_own_entry(
+    name: &str,
+    advertised: &[String],
+    cluster: &BTreeMap<String, Vec<String>>,
+) -> Result<(), ConfigError> {
+    let Some(listed) = cluster.get(name) else {
+        return Err(bad("initial_cluster", format!("does not list this member's name \"{name}\"")));
+    };
+    let sorted = |urls: &[String]| {
+        let mut urls = urls.to_vec();
+        urls.sort();
+        urls
+    };
+    if sorted(listed) != sorted(advertised) {
+        let (listed, advertised) = (listed.join(","), advertised.join(","));
+        return Err(bad(
+            "initial_cluster",
+            format!("lists {listed} for \"{name}\" but initial_advertise_peer_urls is {advertised}"),
+        ));
+    }
+    Ok(())
+}
+
+fn parse_cluster(text: &str) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
+    let mut cluster: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let Some((name, url)) = part.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(bad(
+                "initial_cluster",
+                format!("\"{part}\" is not of the form name=http://host:port"),
+            ));
+        };
+        let urls = parse_urls("initial_cluster", vec![url.to_string()])?;
+        cluster.entry(name.to_string()).or_default().extend(texts(&urls));
+    }
+    Ok(cluster)
+}
+
+fn parse_urls(key: &str, given: Vec<String>) -> Result<Vec<Url>, ConfigError> {
+    let parse = |text: &String| {
+        let url = Url::parse(text)
+            .map_err(|e| bad(key, format!("\"{text}\" is not a URL such as http://10.0.0.1:2379: {e}")))?;
+        if url.scheme() != "http" {
+            return Err(bad(key, format!("\"{text}\" must start with http://")));
+        }
+        if url.host().is_none() || url.port_or_known_default().is_none() {
+            return Err(bad(key, format!("\"{text}\" must name a host and a port")));
+        }
+        if !matches!(url.path(), "" | "/") {
+            return Err(bad(key, format!("\"{text}\" must not contain a path")));
+        }
+        Ok(url)
+    };
+    let urls = given.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    if urls.is_empty() { Err(bad(key, "at least one URL is needed")) } else { Ok(urls) }
+}
+
+/// URLs as etcd writes them: without the slash that an empty path is.
+fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(|url| url.as_str().trim_end_matches('/').to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(change: impl FnOnce(&mut StoreFragment)) -> Result<StoreSettings, String> {
+        let mut fragment = StoreFragment::default();
+        change(&mut fragment);
+        StoreSettings::try_from(fragment).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn nothing_said_means_a_single_node_on_etcds_ports() {
+        let s = settings(|_| {}).unwrap();
+        assert_eq!(s.data_dir, PathBuf::from("default.muster"));
+        assert_eq!(s.initial_cluster["default"], ["http://localhost:2380"]);
+        assert_eq!(s.advertise_client, ["http://localhost:2379"]);
+    }
+
+    #[test]
+    fn a_cluster_of_three_is_parsed() {
+        let s = settings(|f| {
+            f.name = Some("b".into());
+            f.initial_advertise_peer_urls = Some(vec!["http://10.0.0.2:2380".into()]);
+            f.initial_cluster =
+                Some("a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380".into());
+        })
+        .unwrap();
+        assert_eq!(s.initial_cluster.len(), 3);
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let e = settings(|f| f.initial_cluster = Some("a=http://x:1".into())).unwrap_err();
+        assert!(e.contains("does not list") && e.contains("default"), "{e}");
+        let e = settings(|f| f.initial_cluster = Some("default=http://x:1".into())).unwrap_err();
+        assert!(e.contains("initial_advertise_peer_urls"), "{e}");
+        let e = settings(|f| f.election_timeout = Some(Millis(Duration::from_millis(200)))).unwrap_err();
+        assert!(e.contains("election_timeout"), "{e}");
+        let e = settings(|f| f.listen_client_urls = Some(vec!["localhost:2379".into()])).unwrap_err();
+        assert!(e.contains("listen_client_urls"), "{e}");
+        let e = settings(|f| f.initial_cluster_state = Some("old".into())).unwrap_err();
+        assert!(e.contains("existing"), "{e}");
     }
 }

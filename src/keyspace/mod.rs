@@ -1,1 +1,190 @@
-//! placeholder
+//! The replicated state machine: a tree of keys as etcd's v2 store has it.
+//!
+//! Pure and deterministic: the same commands with the same stamps give the same state, events and errors on every
+//! node. No clock, no randomness, no I/O and no hash order in here.
+
+mod blob;
+mod command;
+mod error;
+mod event;
+mod expiry;
+mod frozen;
+mod history;
+mod json;
+mod key;
+mod members;
+mod node;
+mod ops;
+mod tree;
+
+pub use blob::Blob;
+pub use command::{Command, Compare, Content, Ttl};
+pub use error::{KeyError, Refusal};
+pub use event::{Action, Change, Event};
+pub use frozen::{Frozen, Record};
+pub use history::{History, concerns};
+pub use json::{string as json_string, timestamp};
+pub use key::Key;
+pub use members::{Attributes, Members};
+pub use node::{Deadline, Kind, Node, View};
+pub use tree::Tree;
+
+use std::sync::Arc;
+
+use crate::clock::Stamp;
+use expiry::Deadlines;
+
+/// Up to so many nodes a debug build compares tree and deadlines after every command.
+const CHECKED_NODES: usize = 1000;
+
+/// The tree, its history and what belongs to them.
+#[derive(Debug)]
+pub struct Keyspace {
+    tree: Tree,
+    deadlines: Deadlines,
+    history: History,
+    members: Members,
+    index: u64,
+    now: Stamp,
+}
+
+/// What a command that was not refused did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The change, for commands that make one.
+    pub event: Option<Arc<Event>>,
+    /// The store's index afterwards.
+    pub index: u64,
+}
+
+impl Keyspace {
+    /// An empty keyspace that remembers the changes of the last `history` indexes.
+    pub fn new(history: u64) -> Self {
+        Self {
+            tree: Tree::default(),
+            deadlines: Deadlines::default(),
+            history: History::new(history),
+            members: Members::default(),
+            index: 0,
+            now: Stamp::default(),
+        }
+    }
+
+    /// The index of the last change.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The newest stamp seen.
+    pub fn now(&self) -> Stamp {
+        self.now
+    }
+
+    /// Names and client URLs of the members.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The recent changes.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// When the next key runs out, in nanoseconds on the cluster clock.
+    pub fn next_expiry(&self) -> Option<i64> {
+        self.deadlines.soonest()
+    }
+
+    /// How many files and directories there are.
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Whether there is nothing but the root.
+    pub fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    /// Applies one committed command at the leader's stamp. What was due by then runs out first. Every change, the
+    /// expiries included, is added to `changes` in order.
+    ///
+    /// # Errors
+    /// The command's refusal. What ran out before it has run out all the same.
+    pub fn apply(
+        &mut self,
+        command: &Command,
+        at: Stamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<Applied, Refusal> {
+        self.now = Stamp { clock: at.clock.max(self.now.clock), wall: at.wall };
+        self.expire(changes);
+        let result = self.run(command, changes);
+        debug_assert!(
+            self.tree.len() > CHECKED_NODES
+                || self.deadlines.count() == self.tree.iter().filter(|n| n.deadline.is_some()).count(),
+            "deadlines and tree disagree after {command:?}"
+        );
+        result.map_err(|error| Refusal { error, index: self.index })
+    }
+
+    fn run(&mut self, command: &Command, changes: &mut Vec<Change>) -> Result<Applied, KeyError> {
+        let change = match command {
+            Command::Expire => return Ok(Applied { event: None, index: self.index }),
+            Command::Publish { id, name, client_urls } => {
+                self.index += 1;
+                self.members.publish(*id, name, client_urls);
+                return Ok(Applied { event: None, index: self.index });
+            }
+            Command::Set { key, dir, content } => self.set(key, *dir, content)?,
+            Command::Create { key, dir, content } => self.create(key, *dir, content)?,
+            Command::CreateInOrder { dir_key, dir, content } => {
+                let key = dir_key.child(&format!("{:020}", self.index + 1));
+                self.create(&key, *dir, content)?
+            }
+            Command::Update { key, content } => self.update(key, content)?,
+            Command::CompareAndSwap { key, compare, content } => {
+                self.compare_and_swap(key, compare, content)?
+            }
+            Command::Delete { key, dir, recursive } => self.delete(key, *dir || *recursive, *recursive)?,
+            Command::CompareAndDelete { key, compare } => self.compare_and_delete(key, compare)?,
+        };
+        let event = change.event.clone();
+        self.record(change, changes);
+        Ok(Applied { event: Some(event), index: self.index })
+    }
+
+    /// Lets everything run out that is due, each at an index of its own.
+    fn expire(&mut self, changes: &mut Vec<Change>) {
+        while let Some(key) = self.deadlines.due(self.now.clock).cloned() {
+            let change = self.remove(&key, Action::Expire);
+            self.record(change, changes);
+        }
+    }
+
+    fn record(&mut self, change: Change, changes: &mut Vec<Change>) {
+        assert_eq!(change.event.index, self.index + 1, "a change must take the next index");
+        self.index = change.event.index;
+        self.history.push(change.event.clone());
+        changes.push(change);
+    }
+
+    /// The answer to a get of `key` when the cluster clock reads `clock`, as JSON.
+    ///
+    /// # Errors
+    /// `NotFound` or `NotDirectory`, with the store's index.
+    pub fn get(&self, key: &Key, recursive: bool, clock: i64) -> Result<Vec<u8>, Refusal> {
+        let node = if key.is_root() { None } else { Some(self.find(key)?) };
+        Ok(json::listing(&self.tree, node, recursive, clock.max(self.now.clock)))
+    }
+
+    /// The node at `key`, which must not be the root.
+    ///
+    /// # Errors
+    /// `NotFound` or `NotDirectory`, with the store's index.
+    pub fn find(&self, key: &Key) -> Result<&Arc<Node>, Refusal> {
+        self.tree.find(key).map_err(|error| Refusal { error, index: self.index })
+    }
+}
+
+#[cfg(test)]
+mod tests;

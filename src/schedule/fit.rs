@@ -70,6 +70,8 @@ pub enum Obstacle {
     },
     /// The machine takes no new units.
     Cordoned,
+    /// Its agent does not run.
+    AgentStopped,
 }
 
 /// What keeps a unit off a machine by its identity or metadata, whatever else runs there.
@@ -132,7 +134,7 @@ mod tests {
 
     fn machine(metadata: &[(&str, &str)]) -> Machine {
         let metadata = metadata.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        Machine { hostname: "m".into(), metadata, cordon: false }
+        Machine { hostname: "m".into(), metadata, ..Machine::default() }
     }
 
     #[test]

@@ -4,9 +4,14 @@
 //! lease so that one machine decides at a time, watches, asks the plan and writes what it says.
 
 pub mod cluster;
+pub mod contact;
+pub mod engine;
 pub mod fit;
+mod lease;
 pub mod plan;
 mod reason;
 
 pub use cluster::{Cluster, Machine};
+pub use contact::Contact;
+pub use engine::Engine;
 pub use plan::{Action, plan};

@@ -46,13 +46,14 @@ pub fn plan(cluster: &Cluster) -> Vec<Action> {
     let mut board = Board::new(cluster, &rules);
     let mut homeless = board.keep();
     board.add_globals();
+    homeless.extend(board.leave_without_globals());
     let mut actions = forgotten(cluster, &board);
     // A unit may wait for another that is placed later in the same round.
     loop {
         let before = homeless.len();
         homeless.retain(|unit, why_left| match board.place(unit, why_left.as_deref()) {
             Some(action) => {
-                actions.push(action);
+                actions.extend(action);
                 false
             }
             None => true,
@@ -134,20 +135,40 @@ impl<'a> Board<'a> {
             }
         }
         for unit in homeless.keys() {
-            if let Some(machine) = self.placed.remove(unit)
-                && let Some(replacing) = self.replacing.get_mut(machine)
-            {
-                replacing.remove(unit);
-            }
+            self.discount(unit);
         }
         homeless
+    }
+
+    /// Units that were kept for the sake of a global unit which then found no room beside them.
+    fn leave_without_globals(&mut self) -> Homeless<'a> {
+        let cluster = self.cluster;
+        let lonely = self.placed.iter().filter_map(|(unit, id)| {
+            let (machine, rules) = (cluster.machines.get(*id)?, self.rules.get(unit)?);
+            let obstacle = self.without(rules, id).filter(|obstacle| self.is_about_global(obstacle))?;
+            Some((*unit, Some(reason::here(machine, &obstacle))))
+        });
+        let lonely: Homeless<'a> = lonely.collect();
+        for unit in lonely.keys() {
+            self.discount(unit);
+        }
+        lonely
+    }
+
+    fn is_about_global(&self, obstacle: &Obstacle) -> bool {
+        match obstacle {
+            Obstacle::Without { unit, .. } => self.rules.get(unit).is_some_and(|rules| rules.options.global),
+            _ => false,
+        }
     }
 
     fn reason_to_leave(&self, unit: &UnitName, id: &MachineId) -> Option<String> {
         let Some(machine) = self.cluster.machines.get(id) else {
             return self.cluster.may_bury.then(|| format!("machine {} is gone", id.short()));
         };
-        let obstacle = self.obstacle(unit, id).or_else(|| self.replaced(unit, id))?;
+        // Which global units run is found out later.
+        let obstacle = self.obstacle(unit, id).filter(|obstacle| !self.is_about_global(obstacle));
+        let obstacle = obstacle.or_else(|| self.replaced(unit, id))?;
         Some(reason::here(machine, &obstacle))
     }
 
@@ -163,11 +184,10 @@ impl<'a> Board<'a> {
         if let Some(obstacle) = fit::unsuitable(rules.options, id, machine) {
             return Some(obstacle);
         }
-        if let Some(obstacle) = self.without(rules, id) {
-            return Some(obstacle);
+        if let Some(with) = fit::conflict(unit, rules, self.residents.get(id)?) {
+            return Some(Obstacle::Conflict { with: with.clone() });
         }
-        let with = fit::conflict(unit, rules, self.residents.get(id)?)?;
-        Some(Obstacle::Conflict { with: with.clone() })
+        self.without(rules, id)
     }
 
     /// The first unit of `MachineOf=` that is not on the machine.
@@ -185,6 +205,16 @@ impl<'a> Board<'a> {
         self.placed.insert(unit, id);
         if let Some(rules) = self.rules.get(unit).filter(|rules| !rules.options.replaces.is_empty()) {
             self.replacing.entry(id).or_default().insert(unit, rules);
+        }
+    }
+
+    /// The reverse of counting and settling.
+    fn discount(&mut self, unit: &UnitName) {
+        let Some(machine) = self.placed.remove(unit) else { return };
+        for residents in [&mut self.replacing, &mut self.residents] {
+            if let Some(residents) = residents.get_mut(machine) {
+                residents.remove(unit);
+            }
         }
     }
 
@@ -206,8 +236,9 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Finds a machine for a unit.
-    fn place(&mut self, unit: &'a UnitName, why_left: Option<&str>) -> Option<Action> {
+    /// Finds a machine for a unit; `None` if there is none. No action is needed if it is the one that it was on: what
+    /// drove it away has left, too.
+    fn place(&mut self, unit: &'a UnitName, why_left: Option<&str>) -> Option<Option<Action>> {
         let runs_on = self.cluster.running.get(unit);
         let mut candidates: Vec<_> = self
             .residents
@@ -220,15 +251,21 @@ impl<'a> Board<'a> {
         candidates.sort();
         let (moves, load, id) = candidates.into_iter().find(|(_, _, id)| self.refusal(unit, id).is_none())?;
         self.settle(unit, id);
+        if self.cluster.schedule.get(unit).is_some_and(|record| record.machine.as_ref() == Some(id)) {
+            return Some(None);
+        }
         let mut reason = why_left.map(|why| format!("{why}; ")).unwrap_or_default();
         reason.push_str(&if moves { format!("least loaded ({load})") } else { "runs there already".into() });
-        Some(Action::Place { unit: unit.clone(), machine: id.clone(), reason })
+        Some(Some(Action::Place { unit: unit.clone(), machine: id.clone(), reason }))
     }
 
     /// What keeps a unit from being placed on a machine.
     fn refusal(&self, unit: &UnitName, id: &MachineId) -> Option<Obstacle> {
         let found = self.obstacle(unit, id).or_else(|| self.replaced(unit, id));
-        found.or_else(|| self.cluster.machines.get(id)?.cordon.then_some(Obstacle::Cordoned))
+        let machine = self.cluster.machines.get(id)?;
+        found
+            .or_else(|| machine.cordon.then_some(Obstacle::Cordoned))
+            .or_else(|| machine.agent_stopped.then_some(Obstacle::AgentStopped))
     }
 
     /// Notes why a unit waits, unless that is noted already.

@@ -305,7 +305,7 @@ prop_compose! {
         for (n, (role, cordon)) in present {
             let metadata = BTreeMap::from([("role".into(), if role { "x" } else { "y" }.into())]);
             let hostname = MACHINES[n].to_string();
-            all.machines.insert(machine(MACHINES[n]), Machine { hostname, metadata, cordon });
+            all.machines.insert(machine(MACHINES[n]), Machine { hostname, metadata, cordon, agent_stopped: false });
         }
         for (n, (on, generation)) in schedule {
             let mut entry = placed("m1", generation);

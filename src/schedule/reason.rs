@@ -59,6 +59,7 @@ fn sentence(obstacle: &Obstacle, on: &[&str], all: bool) -> (bool, String) {
         Obstacle::ReplacedBy { unit } => {
             format!("{machines} {} {unit}, which replaces it", pick(several, "has", "have"))
         }
+        Obstacle::AgentStopped => format!("{machines} {} a stopped agent", pick(several, "has", "have")),
         Obstacle::Cordoned => format!("{machines} {} cordoned", pick(several, "is", "are")),
     };
     (false, text)

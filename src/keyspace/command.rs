@@ -1,0 +1,116 @@
+//! What the log can say: the replicated commands. Their binary form is the log's schema; new commands and fields go
+//! to the end.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Blob, Key};
+
+/// How long a key is to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ttl {
+    /// Nanoseconds from the stamp of the entry; may be zero or negative, as etcd allows.
+    pub nanos: i64,
+}
+
+impl Ttl {
+    /// From whole seconds as the API takes them. Values beyond the range wrap around as in etcd, whose conversion to
+    /// nanoseconds overflows.
+    pub fn from_secs(secs: u64) -> Self {
+        Self { nanos: secs.cast_signed().wrapping_mul(crate::clock::NANOS) }
+    }
+}
+
+/// Conditions on the node as it is; all that are given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compare {
+    /// The value the node must have.
+    pub value: Option<Blob>,
+    /// The modified index the node must have.
+    pub index: Option<u64>,
+}
+
+/// What a write does about a value and a lifetime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The new value; ignored when `refresh` is set.
+    pub value: Blob,
+    /// The new lifetime; `None` makes the key permanent.
+    pub ttl: Option<Ttl>,
+    /// Keep the value and tell no watcher.
+    pub refresh: bool,
+}
+
+/// One change of the keyspace. The names are those of etcd's v2 store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Write a file or make a directory, whatever was there.
+    Set {
+        /// Where.
+        key: Key,
+        /// Make a directory.
+        dir: bool,
+        /// Value and lifetime.
+        content: Content,
+    },
+    /// Make a file or directory that must not exist.
+    Create {
+        /// Where.
+        key: Key,
+        /// Make a directory.
+        dir: bool,
+        /// Value and lifetime.
+        content: Content,
+    },
+    /// Make a file or directory below `dir_key` whose name is the index of the change, so that names come in order.
+    CreateInOrder {
+        /// Below what.
+        dir_key: Key,
+        /// Make a directory.
+        dir: bool,
+        /// Value and lifetime.
+        content: Content,
+    },
+    /// Change a node that must exist.
+    Update {
+        /// Which.
+        key: Key,
+        /// Value and lifetime.
+        content: Content,
+    },
+    /// Change a file if it is as expected.
+    CompareAndSwap {
+        /// Which.
+        key: Key,
+        /// What it must be.
+        compare: Compare,
+        /// Value and lifetime.
+        content: Content,
+    },
+    /// Remove a node.
+    Delete {
+        /// Which.
+        key: Key,
+        /// It may be an empty directory.
+        dir: bool,
+        /// It may be a directory with all that is below.
+        recursive: bool,
+    },
+    /// Remove a file if it is as expected.
+    CompareAndDelete {
+        /// Which.
+        key: Key,
+        /// What it must be.
+        compare: Compare,
+    },
+    /// Remove what is due at the entry's stamp. Every command does that first; this one does nothing else.
+    Expire,
+    /// A member says its name and where clients reach it.
+    Publish {
+        /// The member.
+        id: u64,
+        /// Its name.
+        name: String,
+        /// Its client URLs.
+        client_urls: Vec<String>,
+    },
+}

@@ -1,0 +1,40 @@
+//! Which keys run out when.
+
+use std::collections::BTreeSet;
+
+use super::{Key, Node};
+
+/// The deadlines of all keys that have one, soonest first.
+#[derive(Debug, Default)]
+pub struct Deadlines(BTreeSet<(i64, Key)>);
+
+impl Deadlines {
+    /// Notes the deadline of a node that came, if it has one.
+    pub fn note(&mut self, node: &Node) {
+        if let Some(deadline) = &node.deadline {
+            self.0.insert((deadline.clock, node.key.clone()));
+        }
+    }
+
+    /// Forgets the deadline of a node that went, if it had one.
+    pub fn forget(&mut self, node: &Node) {
+        if let Some(deadline) = &node.deadline {
+            self.0.remove(&(deadline.clock, node.key.clone()));
+        }
+    }
+
+    /// The soonest deadline, in nanoseconds on the cluster clock.
+    pub fn soonest(&self) -> Option<i64> {
+        self.0.first().map(|(clock, _)| *clock)
+    }
+
+    /// A key whose deadline has come when the clock reads `clock`; the earliest first.
+    pub fn due(&self, clock: i64) -> Option<&Key> {
+        self.0.first().filter(|(deadline, _)| *deadline <= clock).map(|(_, key)| key)
+    }
+
+    /// How many keys have a deadline.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,135 @@
+//! The nodes in tree order. The set is persistent: a clone costs nothing and stays as it was, which is how a
+//! snapshot is taken while writes go on.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use equivalent::{Comparable, Equivalent};
+use imbl::OrdSet;
+
+use super::key::tree_order;
+use super::{Key, KeyError, Node};
+
+/// Every node but the root, which always exists.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    nodes: OrdSet<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry(Arc<Node>);
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for Entry {}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A place in the order: at a path, or behind everything at and below a path.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a [u8],
+    behind: bool,
+}
+
+impl Equivalent<Entry> for Place<'_> {
+    fn equivalent(&self, entry: &Entry) -> bool {
+        self.compare(entry) == Ordering::Equal
+    }
+}
+
+impl Comparable<Entry> for Place<'_> {
+    fn compare(&self, entry: &Entry) -> Ordering {
+        let key = &entry.0.key;
+        if self.behind && (key.as_bytes() == self.path || key.is_below(self.path)) {
+            return Ordering::Greater;
+        }
+        tree_order(self.path, key.as_bytes())
+    }
+}
+
+impl Tree {
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is nothing but the root.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The node at `path`.
+    pub fn get(&self, path: &[u8]) -> Option<&Arc<Node>> {
+        self.nodes.get(&Place { path, behind: false }).map(|entry| &entry.0)
+    }
+
+    /// The node at `key`, or what stands in the way. The root has no node and must be handled before.
+    pub fn find(&self, key: &Key) -> Result<&Arc<Node>, KeyError> {
+        if let Some(node) = self.get(key.as_bytes()) {
+            return Ok(node);
+        }
+        for above in key.ancestors() {
+            match self.get(above) {
+                Some(node) if !node.is_dir() => {
+                    return Err(KeyError::NotDirectory { file: node.key.clone() });
+                }
+                Some(_) => {}
+                None => {
+                    let missing = Key::parse(above).unwrap_or_else(Key::root);
+                    return Err(KeyError::NotFound { missing });
+                }
+            }
+        }
+        Err(KeyError::NotFound { missing: key.clone() })
+    }
+
+    /// Puts a node in, in place of the one at the same key.
+    pub fn insert(&mut self, node: Arc<Node>) -> Option<Arc<Node>> {
+        self.nodes.insert(Entry(node)).map(|entry| entry.0)
+    }
+
+    /// Takes one node out.
+    pub fn remove(&mut self, path: &[u8]) -> Option<Arc<Node>> {
+        self.nodes.remove(&Place { path, behind: false }).map(|entry| entry.0)
+    }
+
+    /// Everything below `path`, parents before children.
+    pub fn below<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
+        let from = Bound::Excluded(Place { path, behind: false });
+        self.nodes
+            .range::<_, Place<'a>>((from, Bound::Unbounded))
+            .map(|entry| &entry.0)
+            .take_while(move |node| node.key.is_below(path))
+    }
+
+    /// The first node behind everything at and below `path`.
+    pub fn behind(&self, path: &[u8]) -> Option<&Arc<Node>> {
+        self.nodes.get_next(&Place { path, behind: true }).map(|entry| &entry.0)
+    }
+
+    /// Whether anything lies below `path`.
+    pub fn has_children(&self, path: &[u8]) -> bool {
+        self.below(path).next().is_some()
+    }
+
+    /// All nodes, parents before children.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter().map(|entry| &entry.0)
+    }
+}

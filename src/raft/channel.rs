@@ -1,0 +1,190 @@
+//! One connection to another member: made when first needed, made anew when it broke, many requests open at a time.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::wire::{self, Hello, PREFACE, Request, Response};
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A way to one member. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Channel(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    hello: Hello,
+    /// `host:port` of the member, tried in turn.
+    addresses: Vec<String>,
+    open: tokio::sync::Mutex<Option<Connection>>,
+}
+
+/// An open connection.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    frames: mpsc::UnboundedSender<Bytes>,
+    waiting: Arc<Mutex<Waiting>>,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+/// Requests without an answer yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    closed: bool,
+    requests: HashMap<u64, oneshot::Sender<Response>>,
+}
+
+impl Channel {
+    /// A way to the member that `hello` names, at any of `addresses`.
+    pub fn new(hello: Hello, addresses: Vec<String>) -> Self {
+        Self(Arc::new(Inner { hello, addresses, open: tokio::sync::Mutex::new(None) }))
+    }
+
+    /// The open connection, made now if there is none.
+    ///
+    /// # Errors
+    /// No address could be reached in time.
+    pub async fn connection(&self) -> io::Result<Connection> {
+        let mut open = self.0.open.lock().await;
+        if let Some(connection) = open.as_ref().filter(|c| !c.is_closed()) {
+            return Ok(connection.clone());
+        }
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the member has no address");
+        for address in &self.0.addresses {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connect(address, &self.0.hello)).await {
+                Ok(Ok(connection)) => {
+                    *open = Some(connection.clone());
+                    return Ok(connection);
+                }
+                Ok(Err(error)) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+                Err(_) => {
+                    last =
+                        io::Error::new(io::ErrorKind::TimedOut, format!("{address}: no connection in time"))
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Sends a request and waits for its answer for at most `limit`.
+    ///
+    /// # Errors
+    /// No connection, it broke, or no answer in time.
+    pub async fn call(&self, request: &Request, limit: Duration) -> io::Result<Response> {
+        let work = async { self.connection().await?.send(request)?.await };
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+        }
+    }
+}
+
+async fn connect(address: &str, hello: &Hello) -> io::Result<Connection> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.into_split();
+    write.write_all(PREFACE).await?;
+    let mut sink = FramedWrite::new(write, wire::codec());
+    sink.send(wire::encode(0, hello)?).await?;
+
+    let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
+    let waiting = Arc::new(Mutex::new(Waiting::default()));
+    let told = waiting.clone();
+    let writer = tokio::spawn(async move {
+        while let Some(frame) = queue.recv().await {
+            if sink.feed(frame).await.is_err() {
+                break;
+            }
+            while let Ok(frame) = queue.try_recv() {
+                if sink.feed(frame).await.is_err() {
+                    break;
+                }
+            }
+            if SinkExt::<Bytes>::flush(&mut sink).await.is_err() {
+                break;
+            }
+        }
+        close(&told);
+    });
+    let told = waiting.clone();
+    let reader = tokio::spawn(async move {
+        let mut source = FramedRead::new(read, wire::codec());
+        while let Some(Ok(frame)) = source.next().await {
+            let Ok((number, response)) = wire::decode::<Response>(frame) else { break };
+            let waiter = told.lock().unwrap_or_else(PoisonError::into_inner).requests.remove(&number);
+            if let Some(waiter) = waiter {
+                // The caller may have given up; then nobody needs the answer.
+                let _ = waiter.send(response);
+            }
+        }
+        close(&told);
+    });
+    let tasks = [AbortOnDropHandle::new(writer), AbortOnDropHandle::new(reader)];
+    Ok(Connection(Arc::new(Open { frames, waiting, _tasks: tasks })))
+}
+
+/// Ends every wait: a dropped sender is an error on the waiting side.
+fn close(waiting: &Mutex<Waiting>) {
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.closed = true;
+    waiting.requests.clear();
+}
+
+impl Connection {
+    fn is_closed(&self) -> bool {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed
+    }
+
+    /// Queues a request at once, so that calls keep their order, and gives a future of the answer.
+    ///
+    /// # Errors
+    /// The request cannot be encoded or the connection is closed.
+    pub fn send(
+        &self,
+        request: &Request,
+    ) -> io::Result<impl Future<Output = io::Result<Response>> + Send + use<>> {
+        let (tell, told) = oneshot::channel();
+        let number = {
+            let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.closed {
+                return Err(io::Error::new(io::ErrorKind::NotConnected, "the connection is closed"));
+            }
+            waiting.next += 1;
+            let number = waiting.next;
+            waiting.requests.insert(number, tell);
+            number
+        };
+        let queued = wire::encode(number, request).and_then(|frame| {
+            self.0
+                .frames
+                .send(frame)
+                .map_err(|_| io::Error::new(io::ErrorKind::NotConnected, "the connection is closed"))
+        });
+        if let Err(error) = queued {
+            self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).requests.remove(&number);
+            return Err(error);
+        }
+        // The handle keeps the connection's tasks alive until the answer is there.
+        let connection = self.clone();
+        Ok(async move {
+            let answer = told.await;
+            drop(connection);
+            answer.map_err(|_| io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke"))
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! How openraft reaches the other members.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{RaftNetworkFactory, RaftNetworkV2};
+use tokio::io::AsyncReadExt;
+use url::Url;
+
+use super::channel::Channel;
+use super::notes::Notes;
+use super::state::SnapshotFile;
+use super::types::{Peer, RaftVote, TypeConfig};
+use super::wire::{CHUNK_BYTES, Hello, Request, Response};
+
+/// Requests of one follower's log stream that may be open at a time.
+const PIPELINE: usize = 32;
+
+/// How long an answer about log entries may take: a slow disk is no reason to send everything again.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one piece of a snapshot may take, and how long its installation may.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What a connection is for. Each kind has its own, so that nothing urgent waits behind something large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Votes, heartbeats, forwarded proposals, read indexes.
+    Control,
+    /// Log entries.
+    Log,
+    /// Snapshots.
+    Snapshot,
+}
+
+/// The ways to all members. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Peers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    cluster: u64,
+    me: u64,
+    notes: Arc<Notes>,
+    channels: Mutex<HashMap<(u64, Lane), (Peer, Channel)>>,
+}
+
+impl Peers {
+    /// The ways from member `me` of `cluster`.
+    pub fn new(cluster: u64, me: u64, notes: Arc<Notes>) -> Self {
+        Self(Arc::new(Inner { cluster, me, notes, channels: Mutex::default() }))
+    }
+
+    /// The way to `target`; a new one when its addresses changed.
+    pub fn channel(&self, target: u64, peer: &Peer, lane: Lane) -> Channel {
+        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, channel)) = channels.get(&(target, lane))
+            && known == peer
+        {
+            return channel.clone();
+        }
+        let hello = Hello { cluster: self.0.cluster, from: self.0.me, to: target };
+        let channel = Channel::new(hello, peer.peer_urls.iter().filter_map(|url| address(url)).collect());
+        channels.insert((target, lane), (peer.clone(), channel.clone()));
+        channel
+    }
+}
+
+/// `host:port` of a peer URL.
+fn address(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
+/// Openraft's way to one member.
+pub struct Link {
+    target: u64,
+    channel: Channel,
+    notes: Arc<Notes>,
+}
+
+impl Peers {
+    fn link(&self, target: u64, node: &Peer, lane: Lane) -> Link {
+        Link { target, channel: self.channel(target, node, lane), notes: self.0.notes.clone() }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Peers {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Link {
+        self.link(target, node, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Peer) -> Link {
+        self.link(target, node, Lane::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &Peer) -> Link {
+        self.link(target, node, Lane::Snapshot)
+    }
+}
+
+type RpcError = RPCError<TypeConfig>;
+
+fn unreachable(error: &io::Error) -> RpcError {
+    match error.kind() {
+        // Worth another try at once, on a new connection.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => {
+            RPCError::Network(NetworkError::new(error))
+        }
+        _ => RPCError::Unreachable(Unreachable::new(error)),
+    }
+}
+
+fn unexpected(response: Response) -> io::Error {
+    match response {
+        Response::Failed(why) => io::Error::other(why),
+        other => io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {other:?}")),
+    }
+}
+
+impl Link {
+    async fn vote_on(&self, request: Request, limit: Duration) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        match self.channel.call(&request, limit).await {
+            Ok(Response::Vote(answer)) => Ok(answer),
+            Ok(other) => Err(unreachable(&unexpected(other))),
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
+    async fn send_file(
+        &self,
+        vote: RaftVote,
+        file: &SnapshotFile,
+    ) -> io::Result<SnapshotResponse<TypeConfig>> {
+        let mut source = tokio::fs::File::open(&file.0).await?;
+        let id = super::unique();
+        let mut offset = 0;
+        loop {
+            let mut data = Vec::with_capacity(CHUNK_BYTES);
+            let read = (&mut source).take(CHUNK_BYTES as u64).read_to_end(&mut data).await?;
+            if read == 0 {
+                break;
+            }
+            let request = Request::Chunk { id, offset, data: data.into() };
+            match self.channel.call(&request, CHUNK_TIMEOUT).await? {
+                Response::Chunk => offset += read as u64,
+                other => return Err(unexpected(other)),
+            }
+        }
+        tracing::info!(target = format!("{:x}", self.target), bytes = offset, "snapshot sent");
+        match self.channel.call(&Request::Install { id, vote, length: offset }, INSTALL_TIMEOUT).await? {
+            Response::Installed(answer) => Ok(answer),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        self.notes.sent();
+        match self.channel.call(&Request::Append(request), option.hard_ttl()).await {
+            Ok(Response::Append(answer)) => Ok(answer),
+            Ok(other) => Err(unreachable(&unexpected(other))),
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let connection = self.channel.connection().await.map_err(|e| unreachable(&e))?;
+            let notes = self.notes.clone();
+            let answers = input.map(move |request| {
+                notes.sent();
+                let prev = request.prev_log_id;
+                let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+                let sent = connection.send(&Request::Append(request));
+                async move {
+                    let answer =
+                        tokio::time::timeout(APPEND_TIMEOUT, sent.map_err(|e| unreachable(&e))?).await;
+                    match answer {
+                        Ok(Ok(Response::Append(answer))) => Ok(answer.into_stream_result(prev, last)),
+                        Ok(Ok(other)) => Err(unreachable(&unexpected(other))),
+                        Ok(Err(error)) => Err(unreachable(&error)),
+                        Err(_) => Err(unreachable(&io::ErrorKind::TimedOut.into())),
+                    }
+                }
+            });
+            let answers: BoxStream<'s, _> = answers.buffered(PIPELINE).boxed();
+            Ok(answers)
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.vote_on(Request::Vote(request), option.hard_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.vote_on(Request::PreVote(request), option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_file(vote, &snapshot.snapshot) => {
+                sent.map_err(|e| StreamingError::Unreachable(Unreachable::new(&e)))
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        match self.channel.call(&Request::Transfer(request), option.hard_ttl()).await {
+            Ok(Response::Transfer(Ok(()))) => Ok(Ok(())),
+            Ok(Response::Transfer(Err(why))) => Err(unreachable(&io::Error::other(why))),
+            Ok(other) => Err(unreachable(&unexpected(other))),
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! A running raft member: starts openraft, proposes through whoever leads, and finds out how far a read must wait.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+use serde::{Deserialize, Serialize};
+
+use super::log::LogStore;
+use super::network::{Lane, Peers};
+use super::notes::{self, Notes};
+use super::snapshot::Folder;
+use super::state::{Observer, StateMachine};
+use super::types::{Peer, Proposal, Raft, Ticket};
+use super::wire::{Hello, Request, Response};
+use crate::clock::{ClusterClock, LONGEST_STEP, Stamp, wall_nanos};
+
+/// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
+const KEPT_ENTRIES: u64 = 5000;
+
+/// Who this data folder belongs to; written once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The member's id.
+    pub member: u64,
+    /// The cluster's id.
+    pub cluster: u64,
+}
+
+/// What a node keeps on disk.
+pub struct Storage {
+    log: LogStore,
+    folder: Folder,
+    /// Whose it is; `None` in a new data folder.
+    pub identity: Option<Identity>,
+}
+
+impl Storage {
+    /// Opens or makes the data folder of a node.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or another process uses it.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(data_dir)?;
+        let folder = Folder::open(data_dir.join("snapshots"))?;
+        let log = LogStore::open(&data_dir.join("log"))?;
+        let identity = log.read_meta("identity")?;
+        Ok(Self { log, folder, identity })
+    }
+}
+
+/// How raft is to run.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Between two heartbeats of the leader.
+    pub heartbeat: Duration,
+    /// Without a heartbeat for about this long, a follower calls an election.
+    pub election: Duration,
+    /// Log entries between snapshots.
+    pub snapshot_count: u64,
+    /// Indexes whose changes are remembered.
+    pub history: u64,
+}
+
+/// A running member.
+pub struct Node {
+    identity: Identity,
+    raft: Raft,
+    state: StateMachine,
+    log: LogStore,
+    peers: Peers,
+    notes: Arc<Notes>,
+}
+
+/// Why a proposal or a read did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// No leader was found or reached, or it got no quorum, before the deadline. A proposal may still take effect.
+    #[error("no leader with a quorum answered in time")]
+    TimedOut,
+    /// This node has stopped.
+    #[error("this node has stopped: {0}")]
+    Stopped(String),
+}
+
+impl Node {
+    /// Starts the member. In a new data folder `members` become the first membership; all first members start with
+    /// the same. Without any, the node waits to be added.
+    ///
+    /// # Errors
+    /// What is on disk cannot be read, or openraft refuses the settings.
+    pub async fn start(
+        storage: Storage,
+        identity: Identity,
+        members: BTreeMap<u64, Peer>,
+        tuning: &Tuning,
+        observer: Arc<dyn Observer>,
+    ) -> io::Result<Arc<Self>> {
+        let Storage { log, folder, identity: known } = storage;
+        if known.is_none() {
+            log.write_meta("identity", &identity)?;
+        }
+        let history = tuning.history;
+        let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
+        let state = opened.map_err(io::Error::other)??;
+        let notes = Arc::new(Notes::default());
+        let peers = Peers::new(identity.cluster, identity.member, notes.clone());
+        let config = config(tuning).map_err(io::Error::other)?;
+        let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
+            .await
+            .map_err(io::Error::other)?;
+        if !members.is_empty() && !raft.is_initialized().await.map_err(io::Error::other)? {
+            raft.initialize(members).await.map_err(io::Error::other)?;
+        }
+        tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
+        Ok(Arc::new(Self { identity, raft, state, log, peers, notes }))
+    }
+
+    /// This member and its cluster.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The replicated state.
+    pub fn state(&self) -> &StateMachine {
+        &self.state
+    }
+
+    pub(super) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The member that leads, as far as this node knows.
+    pub fn leader(&self) -> Option<u64> {
+        self.raft.server_metrics().borrow_watched().current_leader
+    }
+
+    /// Whether this node leads.
+    pub fn is_leader(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// The current term and the last log index of this node.
+    pub fn progress(&self) -> (u64, u64) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.current_term, metrics.last_log_index.unwrap_or_default())
+    }
+
+    /// The members of the effective membership, voters and learners.
+    pub fn members(&self) -> BTreeMap<u64, Peer> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
+    }
+
+    /// Waits until the leader that this node knows of is another than `known`, or for `limit`.
+    pub async fn leader_other_than(&self, known: Option<u64>, limit: Duration) {
+        let mut metrics = self.raft.server_metrics();
+        let changed = async {
+            while metrics.borrow_watched().current_leader == known {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Both outcomes are fine: the caller looks again.
+        let _ = tokio::time::timeout(limit, changed).await;
+    }
+
+    /// Bytes of the log on disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn log_size(&self) -> io::Result<u64> {
+        self.log.size_on_disk()
+    }
+
+    /// What the node noted of its own running.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// Whether a caller on the peer port is one of ours.
+    pub(super) fn admit(&self, hello: &Hello) -> Result<(), &'static str> {
+        if hello.cluster != self.identity.cluster {
+            return Err("it belongs to another cluster");
+        }
+        if hello.to != self.identity.member {
+            return Err("it looks for another member");
+        }
+        Ok(())
+    }
+
+    fn clock(&self) -> MutexGuard<'_, ClusterClock> {
+        self.state.clock().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a follower's cluster clock run on: time counts while there is a leader.
+    pub(super) fn heard_from_leader(&self) {
+        let now = Instant::now();
+        let mut clock = self.clock();
+        if clock.idle(now) > LONGEST_STEP {
+            clock.skip(now);
+        } else {
+            clock.drive(now);
+        }
+    }
+
+    /// The leader's reading of the cluster clock, in nanoseconds; lets it run up to now. Call it at least every
+    /// [`LONGEST_STEP`] while leading, or time is lost.
+    pub fn drive_clock(&self) -> i64 {
+        self.clock().drive(Instant::now())
+    }
+
+    /// This node's reading of the cluster clock, in nanoseconds.
+    pub fn read_clock(&self) -> i64 {
+        self.clock().peek(Instant::now())
+    }
+
+    /// Has `commands` committed, through whoever leads. Tried again until `deadline`; the ticket sees to it that they
+    /// are applied once. The results come out of this node's own state machine.
+    ///
+    /// # Errors
+    /// `TimedOut`: the outcome is unknown. `Stopped`: they were not proposed here.
+    pub async fn propose(&self, ticket: Ticket, commands: Bytes, deadline: Instant) -> Result<(), NodeError> {
+        loop {
+            let request = Request::Propose { ticket, commands: commands.clone() };
+            match self.ask_leader(request, deadline).await? {
+                Response::Proposed => return Ok(()),
+                other => tracing::debug!(answer = ?other, "proposal not taken"),
+            }
+            self.pause(deadline).await?;
+        }
+    }
+
+    /// Waits until this node has applied everything that was acknowledged anywhere before the call.
+    ///
+    /// # Errors
+    /// `TimedOut` or `Stopped`: nothing may be read.
+    pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
+        let index = loop {
+            match self.ask_leader(Request::ReadIndex, deadline).await? {
+                Response::ReadIndex(index) => break index,
+                other => tracing::debug!(answer = ?other, "no read index"),
+            }
+            self.pause(deadline).await?;
+        };
+        let mut applied = self.state.applied();
+        match tokio::time::timeout_at(deadline.into(), applied.wait_for(|applied| *applied >= index)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(NodeError::Stopped("its state machine is gone".into())),
+            Err(_) => Err(NodeError::TimedOut),
+        }
+    }
+
+    /// Puts a request to the leader, which may be this node; waits for one to be known.
+    async fn ask_leader(&self, request: Request, deadline: Instant) -> Result<Response, NodeError> {
+        loop {
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
+            if left.is_zero() {
+                return Err(NodeError::TimedOut);
+            }
+            let leader = self.leader();
+            match leader {
+                Some(leader) if leader == self.identity.member => {
+                    return tokio::time::timeout(left, self.answer_here(request))
+                        .await
+                        .map_err(|_| NodeError::TimedOut);
+                }
+                Some(leader) => {
+                    let Some(peer) = self.members().remove(&leader) else {
+                        self.leader_other_than(Some(leader), left.min(RETRY_PAUSE)).await;
+                        continue;
+                    };
+                    let channel = self.peers.channel(leader, &peer, Lane::Control);
+                    return Ok(channel
+                        .call(&request, left)
+                        .await
+                        .unwrap_or_else(|error| Response::Failed(error.to_string())));
+                }
+                None => {
+                    if let Err(fatal) = &self.raft.metrics().borrow_watched().running_state {
+                        return Err(NodeError::Stopped(fatal.to_string()));
+                    }
+                    self.leader_other_than(None, left).await;
+                }
+            }
+        }
+    }
+
+    async fn answer_here(&self, request: Request) -> Response {
+        match request {
+            Request::Propose { ticket, commands } => self.propose_here(ticket, commands).await,
+            Request::ReadIndex => self.read_index_here().await,
+            _ => Response::Failed("not a request for the leader".into()),
+        }
+    }
+
+    async fn pause(&self, deadline: Instant) -> Result<(), NodeError> {
+        if Instant::now() + RETRY_PAUSE >= deadline {
+            return Err(NodeError::TimedOut);
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+        Ok(())
+    }
+
+    /// As the leader: stamps and proposes a batch, and answers when it has been applied here.
+    pub(super) async fn propose_here(&self, ticket: Ticket, commands: Bytes) -> Response {
+        let at = Stamp { clock: self.drive_clock(), wall: wall_nanos() };
+        match self.raft.client_write(Proposal { at, ticket, commands }).await {
+            Ok(_) => Response::Proposed,
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                Response::NotLeader(to.leader_id)
+            }
+            Err(error) => Response::Failed(error.to_string()),
+        }
+    }
+
+    /// As the leader: the index up to which must be applied to see everything acknowledged so far.
+    pub(super) async fn read_index_here(&self) -> Response {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Response::ReadIndex(linearizer.read_log_id().index()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+                Response::NotLeader(to.leader_id)
+            }
+            Err(error) => Response::Failed(error.to_string()),
+        }
+    }
+
+    /// Resolves when openraft has stopped by itself, with the reason: a failed disk, for example.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "raft has stopped".into();
+            }
+        }
+    }
+
+    /// Leads no more, if this node leads and another voter can take over within `limit`. `true` when another leads.
+    pub async fn hand_over(&self, limit: Duration) -> bool {
+        let me = self.identity.member;
+        let until = Instant::now() + limit;
+        while self.leader() == Some(me) {
+            let Some(heir) = self.heir() else { return false };
+            if self.raft.trigger().transfer_leader(heir).await.is_err() {
+                return false;
+            }
+            self.leader_other_than(Some(me), limit / 4).await;
+            if self.leader() == Some(me) && Instant::now() >= until {
+                return false;
+            }
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        self.leader_other_than(None, left).await;
+        self.leader().is_some_and(|leader| leader != me)
+    }
+
+    /// The voter beside this one whose log has come furthest.
+    fn heir(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let progress = metrics.replication.as_ref()?;
+        let others = progress.iter().filter(|(id, _)| **id != self.identity.member && voters.contains(id));
+        others.max_by_key(|(_, matched)| matched.map(|id| id.index)).map(|(id, _)| *id)
+    }
+
+    /// Stops raft. What was acknowledged is on disk already.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop cleanly");
+        }
+    }
+}
+
+/// Openraft waits for a lease of `election_timeout_max` and then for a random time between the two bounds: halves of
+/// the setting make a follower wait about as long as etcd's does.
+fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let election = millis(tuning.election);
+    let config = Config {
+        cluster_name: "muster".into(),
+        heartbeat_interval: millis(tuning.heartbeat),
+        election_timeout_min: election * 2 / 5,
+        election_timeout_max: election / 2,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_count),
+        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+        replication_lag_threshold: KEPT_ENTRIES,
+        purge_batch_size: 256,
+        max_payload_entries: 256,
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    };
+    Ok(Arc::new(config.validate()?))
+}

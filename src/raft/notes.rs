@@ -1,0 +1,66 @@
+//! What a node notes of its own running, for its statistics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use openraft::async_runtime::WatchReceiver;
+
+use super::types::Raft;
+
+/// Appends sent and received, and since when the leader of now leads.
+#[derive(Debug)]
+pub struct Notes {
+    sent: AtomicU64,
+    received: AtomicU64,
+    leading: Mutex<(Timestamp, Instant)>,
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        let leading = Mutex::new((Timestamp::now(), Instant::now()));
+        Self { sent: AtomicU64::new(0), received: AtomicU64::new(0), leading }
+    }
+}
+
+impl Notes {
+    /// An AppendEntries went out.
+    pub fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An AppendEntries came in.
+    pub fn received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Appends sent and received since the start.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+
+    /// When the leader of now was first seen leading, and how long ago that is.
+    pub fn leading_since(&self) -> (Timestamp, Duration) {
+        let (wall, at) = *self.leading.lock().unwrap_or_else(PoisonError::into_inner);
+        (wall, at.elapsed())
+    }
+}
+
+/// Follows changes of the leader until raft ends.
+pub async fn follow_leader(raft: Raft, notes: Arc<Notes>) {
+    let mut metrics = raft.server_metrics();
+    let mut known = metrics.borrow_watched().current_leader;
+    while metrics.changed().await.is_ok() {
+        let leader = metrics.borrow_watched().current_leader;
+        if leader == known {
+            continue;
+        }
+        known = leader;
+        match leader {
+            Some(leader) => tracing::info!(leader = format!("{leader:x}"), "leader found"),
+            None => tracing::info!("leader lost"),
+        }
+        *notes.leading.lock().unwrap_or_else(PoisonError::into_inner) = (Timestamp::now(), Instant::now());
+    }
+}

@@ -1,0 +1,199 @@
+//! The peer port: takes what other members ask for and hands it to openraft.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::node::Node;
+use super::state::SnapshotFile;
+use super::types::{RaftVote, TypeConfig};
+use super::wire::{self, Hello, PREFACE, Request, Response};
+use openraft::alias::SnapshotOf;
+
+/// How long a new connection may take to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Requests of one connection that are worked on at a time.
+const OPEN_REQUESTS: usize = 128;
+
+/// Serves `listener` until `stop`.
+pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                let (node, stop) = (node.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let talk = stop.run_until_cancelled(converse(node, stream));
+                    if let Some(Err(error)) = talk.await {
+                        tracing::debug!(%from, %error, "peer connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a peer connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let greeting = async {
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface).await?;
+        if &preface != PREFACE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a peer of this version"));
+        }
+        Ok(())
+    };
+    tokio::time::timeout(HELLO_TIMEOUT, greeting).await??;
+    let (read, write) = stream.into_split();
+    let mut source = FramedRead::new(read, wire::codec());
+    let mut sink = FramedWrite::new(write, wire::codec());
+    let hello = tokio::time::timeout(HELLO_TIMEOUT, source.next()).await?;
+    let Some(hello) = hello else { return Ok(()) };
+    let (_, hello) = wire::decode::<Hello>(hello?)?;
+    if let Err(why) = node.admit(&hello) {
+        tracing::warn!(from = format!("{:x}", hello.from), why, "peer refused");
+        return Err(io::Error::other(why));
+    }
+
+    let mut transfers = Transfers { node: node.clone(), open: HashMap::new() };
+    // New futures are polled in the order in which they are pushed, and openraft takes a request at the first poll:
+    // that keeps appends in order while many are open.
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            frame = source.next(), if open.len() < OPEN_REQUESTS => {
+                let Some(frame) = frame else { return Ok(()) };
+                let (number, request) = wire::decode::<Request>(frame?)?;
+                match request {
+                    Request::Chunk { id, offset, data } => {
+                        let response = match transfers.chunk(id, offset, &data).await {
+                            Ok(()) => Response::Chunk,
+                            Err(error) => Response::Failed(error.to_string()),
+                        };
+                        sink.send(wire::encode(number, &response)?).await?;
+                    }
+                    Request::Install { id, vote, length } => {
+                        let response = match transfers.finish(id, length).await {
+                            Ok(file) => install(&node, vote, file).await,
+                            Err(error) => Response::Failed(error.to_string()),
+                        };
+                        sink.send(wire::encode(number, &response)?).await?;
+                    }
+                    request => {
+                        let node = node.clone();
+                        open.push(async move { (number, answer(&node, request).await) });
+                    }
+                }
+            }
+            Some((number, response)) = open.next() => {
+                sink.feed(wire::encode(number, &response)?).await?;
+                while let Some(Some((number, response))) = futures_util::FutureExt::now_or_never(open.next()) {
+                    sink.feed(wire::encode(number, &response)?).await?;
+                }
+                SinkExt::<Bytes>::flush(&mut sink).await?;
+            }
+        }
+    }
+}
+
+async fn answer(node: &Node, request: Request) -> Response {
+    let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
+    match request {
+        Request::Append(request) => {
+            node.notes().received();
+            let answer = node.raft().append_entries(request).await;
+            if matches!(&answer, Ok(answer) if answer.is_success()) {
+                node.heard_from_leader();
+            }
+            answer.map_or_else(|e| failed(&e), Response::Append)
+        }
+        Request::Vote(request) => node.raft().vote(request).await.map_or_else(|e| failed(&e), Response::Vote),
+        Request::PreVote(request) => {
+            node.raft().pre_vote(request).await.map_or_else(|e| failed(&e), Response::Vote)
+        }
+        Request::Transfer(request) => match node.raft().handle_transfer_leader(request).await {
+            Ok(Ok(())) => Response::Transfer(Ok(())),
+            Ok(Err(why)) => Response::Transfer(Err(why.to_string())),
+            Err(error) => failed(&error),
+        },
+        Request::Propose { ticket, commands } => node.propose_here(ticket, commands).await,
+        Request::ReadIndex => node.read_index_here().await,
+        Request::Chunk { .. } | Request::Install { .. } => {
+            failed(&"snapshots have a connection of their own")
+        }
+    }
+}
+
+async fn install(node: &Node, vote: RaftVote, file: PathBuf) -> Response {
+    let meta = match super::snapshot::read_meta(&file) {
+        Ok(meta) => super::state::to_openraft(&meta),
+        Err(error) => return Response::Failed(error.to_string()),
+    };
+    let snapshot = SnapshotOf::<TypeConfig, SnapshotFile> { meta, snapshot: SnapshotFile(file) };
+    match node.raft().install_full_snapshot(vote, snapshot).await {
+        Ok(answer) => Response::Installed(answer),
+        Err(error) => Response::Failed(error.to_string()),
+    }
+}
+
+/// Snapshots that are being received on one connection.
+struct Transfers {
+    node: Arc<Node>,
+    open: HashMap<u64, (PathBuf, File, u64)>,
+}
+
+impl Transfers {
+    async fn chunk(&mut self, id: u64, offset: u64, data: &[u8]) -> io::Result<()> {
+        if offset == 0 {
+            let path = self.node.state().folder().incoming(super::unique());
+            let file = File::create(&path).await?;
+            self.open.insert(id, (path, file, 0));
+        }
+        let (_, file, length) = self.open.get_mut(&id).ok_or_else(|| io::Error::other("unknown transfer"))?;
+        if offset != *length {
+            return Err(io::Error::other("a piece of the snapshot is missing"));
+        }
+        file.seek(io::SeekFrom::Start(offset)).await?;
+        file.write_all(data).await?;
+        *length += data.len() as u64;
+        Ok(())
+    }
+
+    /// The complete and durable file.
+    async fn finish(&mut self, id: u64, length: u64) -> io::Result<PathBuf> {
+        let (path, file, have) = self.open.remove(&id).ok_or_else(|| io::Error::other("unknown transfer"))?;
+        if have != length {
+            return Err(io::Error::other("the snapshot is not complete"));
+        }
+        file.sync_all().await?;
+        Ok(path)
+    }
+}
+
+impl Drop for Transfers {
+    fn drop(&mut self) {
+        for (path, _, _) in self.open.values() {
+            // What stays is removed at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

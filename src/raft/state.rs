@@ -1,0 +1,245 @@
+//! The replicated state of a node as openraft drives it: entries go in, results and changes come out.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, RaftSnapshotBuilder};
+use tokio::sync::watch;
+
+use super::sessions::Sessions;
+use super::snapshot::{self, Folder, Meta};
+use super::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
+use crate::clock::{ClusterClock, Stamp};
+use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Refusal};
+
+type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+/// Everything that entries change, under one lock, so that a snapshot's data and its place in the log always agree.
+#[derive(Debug)]
+pub struct Replica {
+    /// The keys.
+    pub keyspace: Keyspace,
+    /// The last entry applied.
+    pub applied: Option<RaftLogId>,
+    /// The last membership applied.
+    pub membership: RaftMembership,
+    sessions: Sessions,
+}
+
+/// What came of one batch.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whose batch it was.
+    pub ticket: Ticket,
+    /// The leader's stamp.
+    pub at: Stamp,
+    /// Where in the log it stands.
+    pub log_id: RaftLogId,
+    /// One result a command, in order; empty for a batch that was applied before.
+    pub results: Vec<Result<Applied, Refusal>>,
+    /// Every change in order.
+    pub changes: Vec<Change>,
+}
+
+/// Who wants to know what was applied. Called in the order of the log, outside the lock; must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// A batch was applied.
+    fn applied(&self, outcome: Outcome);
+    /// The whole state was replaced by a snapshot; called under the lock.
+    fn replaced(&self, replica: &Replica);
+}
+
+/// The node's state machine. Clones share it.
+#[derive(Clone)]
+pub struct StateMachine(Arc<Inner>);
+
+struct Inner {
+    replica: RwLock<Replica>,
+    folder: Folder,
+    history: u64,
+    observer: Arc<dyn Observer>,
+    applied: watch::Sender<u64>,
+    clock: Mutex<ClusterClock>,
+}
+
+/// A whole snapshot on disk.
+#[derive(Clone, Debug)]
+pub struct SnapshotFile(pub PathBuf);
+
+impl StateMachine {
+    /// The state of the newest snapshot in `folder`, or an empty one. Remembers the changes of `history` indexes.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read whole; the error names it.
+    pub fn open(folder: Folder, history: u64, observer: Arc<dyn Observer>) -> io::Result<Self> {
+        let (meta, keyspace) = match folder.newest()? {
+            Some(path) => {
+                folder.keep_only(&path)?;
+                snapshot::load(&path, history)?
+            }
+            None => {
+                let sessions = Sessions::default();
+                let meta = Meta { last: None, membership: RaftMembership::default(), sessions };
+                (meta, Keyspace::new(history))
+            }
+        };
+        let Meta { last, membership, sessions } = meta;
+        let reading = keyspace.now().clock;
+        let replica = RwLock::new(Replica { keyspace, applied: last, membership, sessions });
+        let applied = watch::Sender::new(last.map_or(0, |id| id.index));
+        let clock = Mutex::new(ClusterClock::new(reading, Instant::now()));
+        Ok(Self(Arc::new(Inner { replica, folder, history, observer, applied, clock })))
+    }
+
+    /// The state, for reading. Hold it shortly: applying waits meanwhile.
+    pub fn read(&self) -> RwLockReadGuard<'_, Replica> {
+        self.0.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the index of the last entry applied.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.0.applied.subscribe()
+    }
+
+    /// This node's reading of the cluster clock; stamps in the log set it.
+    pub fn clock(&self) -> &Mutex<ClusterClock> {
+        &self.0.clock
+    }
+
+    fn observe(&self, stamp: i64) {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(stamp, Instant::now());
+    }
+
+    /// Where snapshots lie.
+    pub fn folder(&self) -> &Folder {
+        &self.0.folder
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Replica> {
+        self.0.replica.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
+        let commands: Vec<Command> = postcard::from_bytes(&proposal.commands).map_err(|e| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {e}"))
+        })?;
+        self.observe(proposal.at.clock);
+        let mut changes = Vec::with_capacity(commands.len());
+        let mut replica = self.write();
+        let results = if replica.sessions.admit(proposal.ticket) {
+            commands.iter().map(|c| replica.keyspace.apply(c, proposal.at, &mut changes)).collect()
+        } else {
+            Vec::new()
+        };
+        replica.applied = Some(log_id);
+        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes })
+    }
+}
+
+impl Replica {
+    fn freeze(&self) -> (Meta, Frozen) {
+        let meta =
+            Meta { last: self.applied, membership: self.membership.clone(), sessions: self.sessions.clone() };
+        (meta, self.keyspace.freeze())
+    }
+}
+
+pub(super) fn to_openraft(meta: &Meta) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: meta.last, last_membership: meta.membership.clone() }
+}
+
+/// Builds a snapshot of a state that was frozen when the builder was asked for.
+pub struct Builder {
+    meta: Meta,
+    frozen: Option<Frozen>,
+    folder: Folder,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let path = self.folder.place(self.meta.last);
+        if let Some(frozen) = self.frozen.take() {
+            let (meta, folder, target) = (self.meta.clone(), self.folder.clone(), path.clone());
+            let work = move || {
+                snapshot::write(&target, &meta, &frozen)?;
+                folder.keep_only(&target)
+            };
+            tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        }
+        tracing::info!(file = %path.display(), "snapshot written");
+        Ok(Snapshot { meta: to_openraft(&self.meta), snapshot: SnapshotFile(path) })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, RaftMembership)> {
+        let replica = self.read();
+        Ok((replica.applied, replica.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + Send,
+    {
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            let log_id = entry.log_id;
+            match entry.payload {
+                EntryPayload::Blank => self.write().applied = Some(log_id),
+                EntryPayload::Normal(proposal) => {
+                    let outcome = self.apply_batch(log_id, &proposal)?;
+                    self.0.observer.applied(outcome);
+                }
+                EntryPayload::Membership(membership) => {
+                    let mut replica = self.write();
+                    replica.membership = RaftMembership::new(Some(log_id), membership);
+                    replica.applied = Some(log_id);
+                }
+            }
+            self.0.applied.send_replace(log_id.index);
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let (meta, frozen) = self.read().freeze();
+        Builder { meta, frozen: Some(frozen), folder: self.0.folder.clone() }
+    }
+
+    async fn install_snapshot(&mut self, _: &SnapshotMeta, received: SnapshotFile) -> io::Result<()> {
+        let (folder, history) = (self.0.folder.clone(), self.0.history);
+        let work = move || {
+            let (meta, keyspace) = snapshot::load(&received.0, history)?;
+            let path = folder.place(meta.last);
+            snapshot::publish(&received.0, &path)?;
+            folder.keep_only(&path)?;
+            io::Result::Ok((meta, keyspace))
+        };
+        let (meta, keyspace) = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        let Meta { last, membership, sessions } = meta;
+        self.observe(keyspace.now().clock);
+        *self.write() = Replica { keyspace, applied: last, membership, sessions };
+        self.0.observer.replaced(&self.read());
+        self.0.applied.send_replace(last.map_or(0, |id| id.index));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let Some(path) = self.0.folder.newest()? else { return Ok(None) };
+        let meta = snapshot::read_meta(&path)?;
+        Ok(Some(Snapshot { meta: to_openraft(&meta), snapshot: SnapshotFile(path) }))
+    }
+}

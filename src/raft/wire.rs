@@ -1,0 +1,164 @@
+//! What members say to each other on the peer port, and how it is framed.
+//!
+//! A connection starts with a line that names protocol and version and a [`Hello`]. Then frames go both ways: a
+//! 32-bit length, a 64-bit number that pairs an answer with its request, and the message in postcard. Many requests
+//! may be open at a time; answers come in any order. Fields and kinds are only ever added at the end, so that a
+//! version and the next one understand each other.
+
+use std::io;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest,
+    VoteResponse,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio_util::codec::LengthDelimitedCodec;
+
+use super::types::{RaftVote, Ticket, TypeConfig};
+
+/// The first bytes of every peer connection; an HTTP request can never start like this.
+pub const PREFACE: &[u8; 14] = b"MUSTER-PEER/1\n";
+
+/// No frame is longer; the largest honest one holds one entry with a value of some 10 MiB.
+pub const FRAME_LIMIT: usize = 64 << 20;
+
+/// Bytes of a snapshot that go in one request.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// Who calls, and whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The cluster both must belong to.
+    pub cluster: u64,
+    /// The caller.
+    pub from: u64,
+    /// Whom the caller means to reach.
+    pub to: u64,
+}
+
+/// A request from one member to another.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Raft's AppendEntries. On one connection they take effect in the order in which they were sent.
+    Append(AppendEntriesRequest<TypeConfig>),
+    /// Raft's RequestVote.
+    Vote(VoteRequest<TypeConfig>),
+    /// A vote that binds nobody, to find out whether an election could be won.
+    PreVote(VoteRequest<TypeConfig>),
+    /// The leader asks the receiver to take over.
+    Transfer(TransferLeaderRequest<TypeConfig>),
+    /// A piece of a snapshot.
+    Chunk {
+        /// Which transfer.
+        id: u64,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// The piece.
+        data: Bytes,
+    },
+    /// The snapshot is complete: take it over.
+    Install {
+        /// Which transfer.
+        id: u64,
+        /// The vote of the leader that sends it.
+        vote: RaftVote,
+        /// How long the file is, in bytes.
+        length: u64,
+    },
+    /// To the leader: append this batch of commands.
+    Propose {
+        /// Names the batch.
+        ticket: Ticket,
+        /// The encoded commands.
+        commands: Bytes,
+    },
+    /// To the leader: how far must I have applied to read what was acknowledged before now?
+    ReadIndex,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Response {
+    /// To `Append`.
+    Append(AppendEntriesResponse<TypeConfig>),
+    /// To `Vote` and `PreVote`.
+    Vote(VoteResponse<TypeConfig>),
+    /// To `Transfer`; the text says why the receiver will not take over.
+    Transfer(Result<(), String>),
+    /// To `Chunk`.
+    Chunk,
+    /// To `Install`.
+    Installed(SnapshotResponse<TypeConfig>),
+    /// To `Propose`: committed and applied.
+    Proposed,
+    /// To `ReadIndex`: an index of the log.
+    ReadIndex(u64),
+    /// The receiver is not the leader; perhaps this one is.
+    NotLeader(Option<u64>),
+    /// It failed, and the outcome may be unknown.
+    Failed(String),
+}
+
+/// Frames of a length and bytes.
+pub fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(FRAME_LIMIT).new_codec()
+}
+
+/// A message with its number, ready for the codec.
+///
+/// # Errors
+/// The message cannot be encoded or is too large for a frame.
+pub fn encode<T: Serialize>(number: u64, message: &T) -> io::Result<Bytes> {
+    let mut head = BytesMut::with_capacity(256);
+    head.put_u64(number);
+    let bytes = postcard::to_extend(message, Writer(head)).map_err(io::Error::other)?.0.freeze();
+    if bytes.len() > FRAME_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "message too large"));
+    }
+    Ok(bytes)
+}
+
+/// The number and the message of a frame.
+///
+/// # Errors
+/// The frame is no message of this version.
+pub fn decode<T: DeserializeOwned>(mut frame: BytesMut) -> io::Result<(u64, T)> {
+    if frame.len() < 8 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "short frame"));
+    }
+    let number = frame.get_u64();
+    let message = postcard::from_bytes(&frame)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable peer message: {e}")))?;
+    Ok((number, message))
+}
+
+/// Lets postcard append to a [`BytesMut`].
+struct Writer(BytesMut);
+
+impl Extend<u8> for Writer {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        self.0.extend(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let ticket = Ticket { node: 1, session: 2, seq: 3 };
+        let request = Request::Propose { ticket, commands: Bytes::from_static(b"abc") };
+        let frame = encode(7, &request).unwrap();
+        let (number, back) = decode::<Request>(BytesMut::from(&frame[..])).unwrap();
+        assert_eq!(number, 7);
+        assert!(matches!(back, Request::Propose { ticket: t, commands } if t == ticket && commands == "abc"));
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        assert!(decode::<Request>(BytesMut::from(&b"short"[..])).is_err());
+        assert!(decode::<Request>(BytesMut::from(&b"\0\0\0\0\0\0\0\0\xff\xff"[..])).is_err());
+    }
+}

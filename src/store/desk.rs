@@ -1,0 +1,79 @@
+//! Where requests meet their results: batches that this node proposed wait here until they are applied, and watchers
+//! are told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::hub::Hub;
+use crate::keyspace::{Event, Refusal};
+use crate::raft::{Observer, Outcome, Replica, Ticket};
+
+/// What a client is told about a command that was applied.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The change, for commands that make one.
+    pub event: Option<Arc<Event>>,
+    /// The store's index afterwards.
+    pub index: u64,
+    /// Where in raft's log it stands.
+    pub raft_index: u64,
+    /// Raft's term.
+    pub raft_term: u64,
+}
+
+/// Who waits for the result of one command.
+pub type Waiter = oneshot::Sender<Result<Done, Refusal>>;
+
+/// The waiting batches and the hub.
+#[derive(Debug)]
+pub struct Desk {
+    node: u64,
+    session: u64,
+    waiting: Mutex<HashMap<u64, Vec<Waiter>>>,
+    /// The watchers.
+    pub hub: Arc<Hub>,
+}
+
+impl Desk {
+    /// A desk for this run of member `node`.
+    pub fn new(node: u64) -> Self {
+        Self { node, session: crate::raft::unique(), waiting: Mutex::default(), hub: Arc::default() }
+    }
+
+    /// Opens a batch whose commands `waiters` wait for.
+    pub fn open(&self, seq: u64, waiters: Vec<Waiter>) -> Ticket {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, waiters);
+        Ticket { node: self.node, session: self.session, seq }
+    }
+
+    /// Gives up a batch: its waiters are dropped, which they read as an unknown outcome.
+    pub fn give_up(&self, ticket: Ticket) {
+        self.take(ticket);
+    }
+
+    fn take(&self, ticket: Ticket) -> Vec<Waiter> {
+        if (ticket.node, ticket.session) != (self.node, self.session) {
+            return Vec::new();
+        }
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket.seq).unwrap_or_default()
+    }
+}
+
+impl Observer for Desk {
+    fn applied(&self, outcome: Outcome) {
+        self.hub.publish(&outcome.changes);
+        let waiters = self.take(outcome.ticket);
+        let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
+        for (waiter, result) in waiters.into_iter().zip(outcome.results) {
+            let result = result.map(|a| Done { event: a.event, index: a.index, raft_index, raft_term });
+            // The client may have gone.
+            let _ = waiter.send(result);
+        }
+    }
+
+    fn replaced(&self, replica: &Replica) {
+        self.hub.catch_up(replica.keyspace.history(), replica.keyspace.index());
+    }
+}

@@ -1,0 +1,23 @@
+//! Why the store does not answer as asked.
+
+use crate::keyspace::Refusal;
+
+/// A request that the store could not carry out.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The keyspace refused it; nothing changed.
+    #[error("{}", .0.error)]
+    Refused(Refusal),
+    /// No leader with a quorum answered in time. A write may still take effect.
+    #[error("request timed out")]
+    TimedOut,
+    /// This node is stopping.
+    #[error("server stopped")]
+    Stopping,
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,154 @@
+//! Answers and their headers.
+
+use bytes::Bytes;
+use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use warp::http::{HeaderMap, StatusCode};
+use warp::reply::Response;
+
+use crate::keyspace::{Refusal, json_string};
+use crate::store::StoreError;
+
+/// A refusal in etcd's form: number, message, cause, and the store's index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    code: u16,
+    cause: Vec<u8>,
+    index: u64,
+}
+
+impl ApiError {
+    /// A request that is wrong in itself: its index is 0.
+    pub fn request(code: u16, cause: impl Into<Vec<u8>>) -> Self {
+        Self { code, cause: cause.into(), index: 0 }
+    }
+
+    /// The number's message and status (etcd `error/error.go`).
+    fn meaning(&self) -> (StatusCode, &'static str) {
+        match self.code {
+            100 => (StatusCode::NOT_FOUND, "Key not found"),
+            101 => (StatusCode::PRECONDITION_FAILED, "Compare failed"),
+            102 => (StatusCode::FORBIDDEN, "Not a file"),
+            104 => (StatusCode::BAD_REQUEST, "Not a directory"),
+            105 => (StatusCode::PRECONDITION_FAILED, "Key already exists"),
+            107 => (StatusCode::BAD_REQUEST, "Root is read only"),
+            108 => (StatusCode::FORBIDDEN, "Directory not empty"),
+            201 => (StatusCode::BAD_REQUEST, "PrevValue is Required in POST form"),
+            202 => (StatusCode::BAD_REQUEST, "The given TTL in POST form is not a number"),
+            203 => (StatusCode::BAD_REQUEST, "The given index in POST form is not a number"),
+            209 => (StatusCode::BAD_REQUEST, "Invalid field"),
+            210 => (StatusCode::BAD_REQUEST, "Invalid POST form"),
+            211 => (StatusCode::BAD_REQUEST, "Value provided on refresh"),
+            212 => (StatusCode::BAD_REQUEST, "A TTL must be provided on refresh"),
+            401 => (StatusCode::BAD_REQUEST, "The event in requested index is outdated and cleared"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "Raft Internal Error"),
+        }
+    }
+
+    /// The answer.
+    pub fn into_response(self, cluster: u64) -> Response {
+        let (status, message) = self.meaning();
+        let mut body = format!("{{\"errorCode\":{},\"message\":\"{message}\"", self.code).into_bytes();
+        if !self.cause.is_empty() {
+            body.extend_from_slice(b",\"cause\":");
+            json_string(&mut body, &self.cause);
+        }
+        body.extend_from_slice(format!(",\"index\":{}}}\n", self.index).as_bytes());
+        let mut response = json(status, body.into());
+        cluster_header(response.headers_mut(), cluster);
+        response.headers_mut().insert(HeaderName::from_static("x-etcd-index"), self.index.into());
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(Refusal { error, index }) => {
+                Self { code: error.code(), cause: error.cause(), index }
+            }
+            StoreError::TimedOut => Self::request(300, "etcdserver: request timed out"),
+            StoreError::Stopping => Self::request(300, "etcdserver: server stopped"),
+        }
+    }
+}
+
+/// The indexes that a successful keys answer carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Indexes {
+    /// `X-Etcd-Index`.
+    pub etcd: u64,
+    /// `X-Raft-Index`.
+    pub raft: u64,
+    /// `X-Raft-Term`.
+    pub term: u64,
+}
+
+/// A JSON body.
+pub fn json(status: StatusCode, body: Bytes) -> Response {
+    typed(status, "application/json", body)
+}
+
+/// A body of a given type.
+pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A successful keys answer.
+pub fn keys(status: StatusCode, body: Bytes, cluster: u64, indexes: Indexes) -> Response {
+    let mut response = json(status, body);
+    keys_headers(response.headers_mut(), cluster, indexes);
+    response
+}
+
+/// The headers of a successful keys answer.
+pub fn keys_headers(headers: &mut HeaderMap, cluster: u64, indexes: Indexes) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    cluster_header(headers, cluster);
+    headers.insert(HeaderName::from_static("x-etcd-index"), indexes.etcd.into());
+    headers.insert(HeaderName::from_static("x-raft-index"), indexes.raft.into());
+    headers.insert(HeaderName::from_static("x-raft-term"), indexes.term.into());
+}
+
+/// `X-Etcd-Cluster-Id`, in hex without leading zeros.
+pub fn cluster_header(headers: &mut HeaderMap, cluster: u64) {
+    if let Ok(value) = HeaderValue::from_str(&format!("{cluster:x}")) {
+        headers.insert(HeaderName::from_static("x-etcd-cluster-id"), value);
+    }
+}
+
+/// A line of text as Go's `http.Error` sends it.
+pub fn text_error(status: StatusCode, text: &'static str) -> Response {
+    let mut response = typed(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()));
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// No such page.
+pub fn not_found() -> Response {
+    text_error(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// The page has other methods.
+pub fn method_not_allowed(allowed: &'static str) -> Response {
+    let mut response = text_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// The headers by which a page of another origin may call the API, on every answer as in etcd 3.
+pub fn with_cors(mut response: Response) -> Response {
+    const CORS: [(&str, &str); 3] = [
+        ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-headers", "accept, content-type, authorization"),
+    ];
+    for (name, value) in CORS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}

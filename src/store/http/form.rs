@@ -1,0 +1,122 @@
+//! Forms as Go parses them: the body's fields before the query's, first occurrence wins, and the same complaints.
+
+use warp::http::{HeaderMap, Method, header::CONTENT_TYPE};
+
+use super::answer::ApiError;
+use super::path::percent_decode;
+
+/// The fields of body and query, in that order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Form {
+    /// Parses body and query. `body` is `None` when it is not a form and so not looked at.
+    ///
+    /// # Errors
+    /// 210 with Go's words for what is wrong.
+    pub fn parse(body: Option<&[u8]>, query: &str) -> Result<Self, ApiError> {
+        let mut fields = Vec::new();
+        let in_body = body.map_or(Ok(()), |body| read(body, &mut fields));
+        let in_query = read(query.as_bytes(), &mut fields);
+        in_body.and(in_query).map_err(|cause| ApiError::request(210, cause))?;
+        Ok(Self(fields))
+    }
+
+    /// The first value of a field.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(n, _)| n == name.as_bytes()).map(|(_, value)| value.as_slice())
+    }
+}
+
+/// Whether the body of such a request is a form.
+///
+/// # Errors
+/// 210 for a content type that cannot be parsed.
+pub fn has_form_body(method: &Method, headers: &HeaderMap) -> Result<bool, ApiError> {
+    if !matches!(*method, Method::PUT | Method::POST | Method::PATCH) {
+        return Ok(false);
+    }
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(false) };
+    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let media = text.split(';').next().unwrap_or_default().trim().to_lowercase();
+    if media.is_empty() {
+        return Err(ApiError::request(210, "mime: no media type"));
+    }
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
+    };
+    match media.split_once('/') {
+        None if token(&media) => {}
+        Some((a, b)) if token(a) && token(b) => {}
+        Some((a, _)) if token(a) => return Err(ApiError::request(210, "mime: expected token after slash")),
+        _ => return Err(ApiError::request(210, "mime: expected slash after first token")),
+    }
+    Ok(media == "application/x-www-form-urlencoded")
+}
+
+/// Adds the fields of `text`; goes on behind a broken one and returns the first complaint.
+fn read(text: &[u8], fields: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
+    let mut result = Ok(());
+    for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
+        let field = field(pair);
+        match field {
+            Ok(field) => fields.push(field),
+            Err(why) => result = result.and(Err(why)),
+        }
+    }
+    result
+}
+
+fn field(pair: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    if pair.contains(&b';') {
+        return Err("invalid semicolon separator in query".into());
+    }
+    let mut parts = pair.splitn(2, |b| *b == b'=');
+    let name = parts.next().unwrap_or_default();
+    let value = parts.next().unwrap_or_default();
+    Ok((unescape(name)?, unescape(value)?))
+}
+
+fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
+    let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+    percent_decode(&spaced).ok_or_else(|| {
+        let broken = (0..text.len())
+            .filter(|i| text[*i] == b'%')
+            .find(|i| percent_decode(&text[*i..(*i + 3).min(text.len())]).is_none())
+            .unwrap_or_default();
+        let shown = String::from_utf8_lossy(&text[broken..(broken + 3).min(text.len())]).into_owned();
+        format!("invalid URL escape \"{shown}\"")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_comes_before_the_query() {
+        let form = Form::parse(Some(b"value=a+b%21&ttl=5"), "value=q&x").unwrap();
+        assert_eq!(form.get("value"), Some(&b"a b!"[..]));
+        assert_eq!(form.get("x"), Some(&b""[..]));
+        assert_eq!(form.get("Value"), None);
+    }
+
+    #[test]
+    fn broken_forms_are_refused_in_gos_words() {
+        let refused = |body: &str, query: &str| Form::parse(Some(body.as_bytes()), query).unwrap_err();
+        assert_eq!(refused("a=%zz", ""), ApiError::request(210, "invalid URL escape \"%zz\""));
+        assert_eq!(refused("a=%2", ""), ApiError::request(210, "invalid URL escape \"%2\""));
+        assert_eq!(refused("", "a=1;b=2"), ApiError::request(210, "invalid semicolon separator in query"));
+    }
+
+    #[test]
+    fn only_a_form_body_is_read() {
+        let with = |text: &str| HeaderMap::from_iter([(CONTENT_TYPE, text.parse().unwrap())]);
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        assert_eq!(has_form_body(&Method::PUT, &with(form)), Ok(true));
+        assert_eq!(has_form_body(&Method::DELETE, &with(form)), Ok(false));
+        assert_eq!(has_form_body(&Method::PUT, &with("application/json")), Ok(false));
+        assert_eq!(has_form_body(&Method::PUT, &HeaderMap::new()), Ok(false));
+        assert!(has_form_body(&Method::PUT, &with("a b/c")).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! `/v2/keys`: which operation a request is, and its answer.
+
+use bytes::{Buf, Bytes};
+use futures_util::Stream;
+use warp::http::{HeaderMap, Method, StatusCode};
+use warp::reply::Response;
+
+use super::answer::{self, ApiError, Indexes, method_not_allowed};
+use super::form::{Form, has_form_body};
+use super::params::Params;
+use super::{Api, body, watch};
+use crate::keyspace::{Action, Command, Compare, Content, Key};
+use crate::store::{Consistency, Done, StoreError};
+
+/// Answers a request for the key at `path`, which is decoded and clean.
+pub async fn answer<S, B>(
+    api: &Api,
+    method: &Method,
+    path: &[u8],
+    query: &str,
+    headers: &HeaderMap,
+    body: S,
+) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
+    if !matches!(*method, Method::HEAD | Method::GET | Method::PUT | Method::POST | Method::DELETE) {
+        return method_not_allowed("HEAD,GET,PUT,POST,DELETE");
+    }
+    let cluster = api.store.node().identity().cluster;
+    let done = async {
+        let body = if has_form_body(method, headers)? { Some(body::read(body).await?) } else { None };
+        let params = Params::parse(&Form::parse(body.as_deref(), query)?, method)?;
+        // A clean path has no dots left, so it always is a key.
+        let key = Key::parse(path).ok_or_else(|| ApiError::request(209, "invalid key"))?;
+        match *method {
+            Method::GET if params.wait && params.quorum != Some(true) => watch::answer(api, key, &params),
+            Method::GET | Method::HEAD => get(api, &key, &params).await,
+            _ => write(api, method, key, params).await,
+        }
+    };
+    done.await.unwrap_or_else(|error| error.into_response(cluster))
+}
+
+async fn get(api: &Api, key: &Key, params: &Params) -> Result<Response, ApiError> {
+    let consistency = match params.quorum {
+        Some(false) => Consistency::Local,
+        None | Some(true) => Consistency::Linearizable,
+    };
+    let found = api.store.get(key, params.recursive, consistency).await?;
+    let indexes = Indexes { etcd: found.index, raft: found.raft_index, term: found.raft_term };
+    let cluster = api.store.node().identity().cluster;
+    Ok(answer::keys(StatusCode::OK, found.json.into(), cluster, indexes))
+}
+
+async fn write(api: &Api, method: &Method, key: Key, params: Params) -> Result<Response, ApiError> {
+    let brief = params.no_value;
+    let done = api.store.propose(command(method, key, params)).await?;
+    let Done { event, index, raft_index, raft_term } = done;
+    let Some(event) = event else { return Err(StoreError::Stopping.into()) };
+    let created = event.action == Action::Create || event.action == Action::Set && event.prev.is_none();
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let body = if brief && !event.action.removes() {
+        Bytes::from(format!("{{\"action\":\"{}\"}}\n", event.action.as_str()))
+    } else {
+        event.encoded()
+    };
+    let indexes = Indexes { etcd: index, raft: raft_index, term: raft_term };
+    Ok(answer::keys(status, body, api.store.node().identity().cluster, indexes))
+}
+
+/// The operation that a PUT, POST or DELETE is: the first of etcd's conditions that holds.
+fn command(method: &Method, key: Key, params: Params) -> Command {
+    let Params { value, dir, ttl, prev_exist, prev_value, prev_index, refresh, recursive, .. } = params;
+    let compare =
+        Compare { value: prev_value.map(Into::into), index: (prev_index > 0).then_some(prev_index) };
+    let compares = compare.value.is_some() || compare.index.is_some();
+    let content = Content { value: value.into(), ttl, refresh };
+    match *method {
+        Method::DELETE if compares => Command::CompareAndDelete { key, compare },
+        Method::DELETE => Command::Delete { key, dir, recursive },
+        Method::POST => Command::CreateInOrder { dir_key: key, dir, content },
+        _ => match prev_exist {
+            Some(false) => Command::Create { key, dir, content },
+            Some(true) if !compares => Command::Update { key, content },
+            _ if compares => Command::CompareAndSwap { key, compare, content },
+            _ => Command::Set { key, dir, content },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(method: Method, query: &str) -> Command {
+        let params = Params::parse(&Form::parse(None, query).unwrap(), &method).unwrap();
+        command(&method, Key::parse(b"/k").unwrap(), params)
+    }
+
+    #[test]
+    fn requests_become_etcds_operations() {
+        use Command::*;
+        assert!(matches!(of(Method::PUT, "value=x"), Set { dir: false, .. }));
+        assert!(matches!(of(Method::PUT, "prevExist=true"), Update { .. }));
+        assert!(matches!(of(Method::PUT, "prevExist=true&prevIndex=1"), CompareAndSwap { .. }));
+        assert!(matches!(of(Method::PUT, "prevExist=false&prevIndex=1"), Create { .. }));
+        assert!(matches!(of(Method::PUT, "prevValue=x"), CompareAndSwap { .. }));
+        assert!(matches!(of(Method::PUT, "prevIndex=0"), Set { .. }));
+        assert!(matches!(of(Method::POST, "prevExist=true"), CreateInOrder { .. }));
+        assert!(matches!(of(Method::DELETE, "recursive=true"), Delete { recursive: true, .. }));
+        assert!(matches!(of(Method::DELETE, "prevIndex=1&dir=true"), CompareAndDelete { .. }));
+    }
+}

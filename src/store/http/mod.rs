@@ -1,0 +1,145 @@
+//! The store's HTTP API: etcd's v2, over warp.
+
+mod answer;
+mod body;
+mod form;
+mod info;
+mod keys;
+mod params;
+mod path;
+mod watch;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Buf;
+use futures_util::Stream;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp::http::{HeaderMap, Method};
+use warp::path::FullPath;
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::Store;
+use answer::{method_not_allowed, not_found, with_cors};
+
+/// What every route works with.
+struct Api {
+    store: Arc<Store>,
+    /// Ends what would otherwise last for ever: watches.
+    stop: CancellationToken,
+}
+
+/// Serves `listener` until `stop`; connections are tracked in `connections`, and finish the request at hand.
+pub async fn serve(
+    store: Arc<Store>,
+    listener: TcpListener,
+    stop: CancellationToken,
+    connections: TaskTracker,
+) {
+    let api = Arc::new(Api { store, stop: stop.clone() });
+    let service = warp::service(routes(api));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(converse(stream, service.clone(), stop.clone()));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: existing connections go on, new ones wait a little.
+                tracing::warn!(%error, "cannot accept a client connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse<S>(stream: TcpStream, service: S, stop: CancellationToken)
+where
+    S: tower_service::Service<hyper::Request<hyper::body::Incoming>, Response = Response, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "client connection lost early");
+        return;
+    }
+    let service = TowerToHyperService::new(service);
+    let connection =
+        http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "client connection ended");
+    }
+}
+
+fn routes(
+    api: Arc<Api>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::any()
+        .map(move || api.clone())
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(answer_request)
+        .map(with_cors)
+        .recover(|_| async { Ok::<_, Infallible>(not_found()) })
+        .map(|reply| warp::Reply::into_response(reply))
+}
+
+async fn answer_request<S, B>(
+    api: Arc<Api>,
+    method: Method,
+    path: FullPath,
+    query: String,
+    headers: HeaderMap,
+    body: S,
+) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
+    B: Buf + Send,
+{
+    if method == Method::OPTIONS {
+        return warp::reply().into_response();
+    }
+    let path = match path::clean(path.as_str(), &query, &method) {
+        Ok(path) => path,
+        Err(answer) => return *answer,
+    };
+    if let Some(key) = path::below(&path, b"/v2/keys") {
+        return keys::answer(&api, &method, key, &query, &headers, body).await;
+    }
+    let get = method == Method::GET;
+    match path.as_slice() {
+        b"/v2/machines" if get || method == Method::HEAD => info::machines(&api.store),
+        b"/v2/machines" => method_not_allowed("GET,HEAD"),
+        b"/v2/members" | b"/v2/members/" if get => info::members(&api.store),
+        b"/v2/members/leader" if get => info::leader(&api.store),
+        b"/v2/stats/self" if get => info::stats(&api.store),
+        b"/version" if get => info::version(),
+        b"/health" if get => info::health(&api.store).await,
+        b"/v2/stats/self" | b"/version" | b"/health" => method_not_allowed("GET"),
+        _ => not_found(),
+    }
+}

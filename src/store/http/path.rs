@@ -1,0 +1,138 @@
+//! The path of a request: decoded, and redirected when it is not clean, as Go's multiplexer does.
+
+use warp::http::header::{HeaderValue, LOCATION};
+use warp::http::{Method, StatusCode};
+use warp::reply::Response;
+
+use super::answer::{text_error, typed};
+
+/// The decoded path, or the answer for one that is broken or not clean.
+pub fn clean(raw: &str, query: &str, method: &Method) -> Result<Vec<u8>, Box<Response>> {
+    let Some(path) = percent_decode(raw.as_bytes()) else {
+        return Err(Box::new(text_error(StatusCode::BAD_REQUEST, "400 Bad Request\n")));
+    };
+    let cleaned = cleaned(&path);
+    if cleaned == path {
+        return Ok(path);
+    }
+    let mut location = percent_encode(&cleaned);
+    if !query.is_empty() {
+        location = format!("{location}?{query}");
+    }
+    Err(Box::new(redirect(&location, method)))
+}
+
+/// What follows `prefix`, when `path` is that or below it.
+pub fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
+}
+
+fn redirect(location: &str, method: &Method) -> Response {
+    let body = if matches!(*method, Method::GET | Method::HEAD) {
+        let escaped =
+            location.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
+        format!("<a href=\"{escaped}\">Moved Permanently</a>.\n\n")
+    } else {
+        String::new()
+    };
+    let mut response = typed(StatusCode::MOVED_PERMANENTLY, "text/html; charset=utf-8", body.into());
+    if let Ok(value) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(LOCATION, value);
+    }
+    response
+}
+
+/// `path` without empty components and with `.` and `..` carried out; a slash at the end stays.
+fn cleaned(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let mut out = vec![b'/'];
+    out.extend(parts.join(&b'/'));
+    if path.ends_with(b"/") && out.len() > 1 {
+        out.push(b'/');
+    }
+    out
+}
+
+/// `None` for a broken escape.
+pub fn percent_decode(raw: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((first, after)) = rest.split_first() {
+        if *first == b'%' {
+            let (digits, after) = after.split_at_checked(2)?;
+            let text =
+                std::str::from_utf8(digits).ok().filter(|t| t.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            out.push(u8::from_str_radix(text, 16).ok()?);
+            rest = after;
+        } else {
+            out.push(*first);
+            rest = after;
+        }
+    }
+    Some(out)
+}
+
+/// Escapes what Go's `URL.EscapedPath` escapes in a path.
+fn percent_encode(path: &[u8]) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => out.push(char::from(*byte)),
+            b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b',' | b'/' | b':' | b';' | b'=' | b'@' => {
+                out.push(char::from(*byte));
+            }
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clean_of(path: &str) -> String {
+        String::from_utf8(cleaned(path.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_in_go() {
+        for (raw, want) in [
+            ("/", "/"),
+            ("/v2/keys/a", "/v2/keys/a"),
+            ("/v2/keys/a/", "/v2/keys/a/"),
+            ("/v2/keys//a", "/v2/keys/a"),
+            ("/v2/keys/./a/../b", "/v2/keys/b"),
+            ("/..", "/"),
+            ("/a/...", "/a/..."),
+        ] {
+            assert_eq!(clean_of(raw), want, "{raw}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_decoded_and_broken_ones_noticed() {
+        assert_eq!(percent_decode(b"/a%2Fb+%ff").unwrap(), b"/a/b+\xff");
+        assert_eq!(percent_decode(b"/a%zz"), None);
+        assert_eq!(percent_decode(b"/a%2"), None);
+        assert_eq!(percent_decode(b"/a%+2"), None);
+        assert_eq!(percent_encode(b"/a b\xff?"), "/a%20b%FF%3F");
+    }
+
+    #[test]
+    fn prefixes_end_at_a_slash() {
+        assert_eq!(below(b"/v2/keys", b"/v2/keys"), Some(&b""[..]));
+        assert_eq!(below(b"/v2/keys/a", b"/v2/keys"), Some(&b"/a"[..]));
+        assert_eq!(below(b"/v2/keysX", b"/v2/keys"), None);
+    }
+}
