@@ -10,9 +10,12 @@ mod logging;
 mod machine;
 mod reboot;
 mod rebootd;
+mod signals;
+mod span;
 mod status;
 mod store;
 mod table;
+mod this_machine;
 mod unit;
 
 pub use context::{Context, Format, Global};
