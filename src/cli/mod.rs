@@ -11,9 +11,12 @@ mod machine;
 mod member;
 mod reboot;
 mod rebootd;
+mod signals;
+mod span;
 mod status;
 mod store;
 mod table;
+mod this_machine;
 mod unit;
 
 pub use context::{Context, Format, Global};

@@ -1,11 +1,49 @@
 //! `muster rebootd`.
 
-use super::{Context, Failure};
+use super::{Context, Failure, block_on, logging, this_machine};
+use crate::client::Client;
+use crate::config::{RebootdFragment, RebootdSettings};
+use crate::ids::MachineId;
+use crate::reboot::{Driver, host::ThisMachine};
+use crate::systemd::{Bus, notify};
 
-/// placeholder
+/// Run this machine's reboot coordinator.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+#[command(
+    after_help = "Reboots the machine when `muster reboot request` or the file /run/reboot-required asks for it, but \
+        only while it holds its group's lock, and gives the lock back once the machine is back and well."
+)]
+pub struct Args {
+    /// Group of machines that share one lock [default: default]
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
 
-pub(super) fn run(_args: Args, _context: &Context) -> Result<(), Failure> {
-    Err(Failure::new("not built yet"))
+    /// Stand for this machine instead of the one in /etc/machine-id
+    #[arg(long, value_name = "ID")]
+    machine: Option<MachineId>,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let mut fragment: RebootdFragment = context.section()?;
+    fragment.group = args.group.or(fragment.group);
+    let settings = RebootdSettings::try_from(fragment)?;
+    let id = this_machine::or_this(args.machine)?;
+    let client_settings = context.client_settings()?;
+    logging::init();
+    block_on(async {
+        let client = Client::new(&client_settings).map_err(Failure::new)?;
+        tracing::info!("coordinating reboots of machine {id} in group {}", settings.group);
+        let driver = Driver::new(client, ThisMachine::new(Bus::system()), id, settings);
+        let mut signals = super::signals::Ending::listen()?;
+        notify::ready();
+        tokio::select! {
+            ended = driver.run() => ended.map(|never| match never {}).map_err(Failure::new),
+            signal = signals.recv() => {
+                // Whatever was under way goes on from its record when the coordinator starts again.
+                tracing::info!("ending after {signal}");
+                notify::stopping();
+                Ok(())
+            }
+        }
+    })
 }

@@ -13,6 +13,7 @@ mod canned;
 mod endpoints;
 mod error;
 mod failover;
+mod mirror;
 mod options;
 mod request;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod watch;
 
 pub use answer::{Answer, Event, Member, Node};
 pub use error::{ApiError, Attempt, ClientError};
+pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};
 pub use watch::Watch;
 

@@ -1,6 +1,16 @@
 //! Where the helpers' records lie in the store, and what they look like. Values are JSON, meant to be read and
 //! written by hand with `muster kv` as well.
 
+pub mod beat;
+pub mod machine;
+mod moment;
+pub mod options;
+pub mod reboot;
+pub mod unit;
+pub mod unitfile;
+
+pub use moment::Moment;
+
 use crate::ids::{MachineId, UnitName};
 
 /// The folder of everything that Muster's helpers keep, except locksmith's semaphores.
@@ -48,6 +58,11 @@ pub fn machine_unit(id: &MachineId, unit: &UnitName) -> String {
     format!("{MACHINES}/{id}/units/{unit}")
 }
 
+/// Folder of the states of a machine's units.
+pub fn machine_units(id: &MachineId) -> String {
+    format!("{MACHINES}/{id}/units")
+}
+
 /// A unit's desired state.
 pub fn unit(name: &UnitName) -> String {
     format!("{UNITS}/{name}")
@@ -66,4 +81,47 @@ pub fn schedule(name: &UnitName) -> String {
 /// Settings of one machine.
 pub fn settings(id: &MachineId) -> String {
     format!("{SETTINGS}/{id}")
+}
+
+/// What a key below a machine's folder is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineKey {
+    /// What the machine says of itself.
+    Info,
+    /// The state of a unit there.
+    Unit(UnitName),
+}
+
+/// Takes a key below [`MACHINES`] apart; `None` for those that are no concern of the scheduler.
+pub fn machine_key(key: &str) -> Option<(MachineId, MachineKey)> {
+    let mut parts = key.strip_prefix(MACHINES)?.strip_prefix('/')?.split('/');
+    let id = parts.next()?.parse().ok()?;
+    let what = match (parts.next()?, parts.next(), parts.next()) {
+        ("info", None, None) => MachineKey::Info,
+        ("units", Some(unit), None) => MachineKey::Unit(unit.parse().ok()?),
+        _ => return None,
+    };
+    Some((id, what))
+}
+
+/// The unit that a key in [`UNITS`] or [`SCHEDULE`] is about.
+pub fn unit_key(key: &str) -> Option<UnitName> {
+    let name = key.strip_prefix(UNITS).or_else(|| key.strip_prefix(SCHEDULE))?;
+    name.strip_prefix('/')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_apart_as_they_are_put_together() {
+        let (id, name): (MachineId, UnitName) = ("m1".parse().unwrap(), "a@1.service".parse().unwrap());
+        assert_eq!(machine_key(&machine_info(&id)), Some((id.clone(), MachineKey::Info)));
+        assert_eq!(machine_key(&machine_unit(&id, &name)), Some((id, MachineKey::Unit(name.clone()))));
+        assert_eq!(unit_key(&unit(&name)), Some(name.clone()));
+        assert_eq!(unit_key(&schedule(&name)), Some(name));
+        assert_eq!(machine_key("/muster/machines/m1/beats/a.service"), None);
+        assert_eq!(unit_key("/muster/units/not-a-unit"), None);
+    }
 }

@@ -2,10 +2,10 @@
 
 #![allow(dead_code)] // each test file is a crate of its own and uses a part of this
 
-// Each test program uses a part of it.
-#[allow(dead_code)]
 pub mod etcd;
 pub mod http;
+pub mod lab;
+pub mod store;
 pub mod lab;
 pub mod store;
 

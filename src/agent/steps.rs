@@ -1,0 +1,296 @@
+//! What an agent has to do, as data: a pure function of what is wanted on its machine and what systemd says of it.
+//!
+//! Every unit is looked at by itself, so none waits for another. Order within one answer: files are written and
+//! removed, systemd reads its files once, then units are started and stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::UnitName;
+
+/// A request that an agent acts on exactly once. Whoever stops a unit by hand afterwards is not fought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// The placement's generation.
+    pub generation: u64,
+    /// The generation of the unit's record.
+    pub request: u64,
+    /// Whether the unit is to run.
+    pub launched: bool,
+}
+
+/// What the cluster wants of a unit on this machine. A unit that is not mentioned is not wanted here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It belongs here.
+    Here {
+        /// SHA-1 of its text.
+        hash: String,
+        /// What is asked.
+        ticket: Ticket,
+    },
+    /// It stays as it is: nothing certain is known, or nobody else has it yet.
+    Leave,
+}
+
+/// What this machine has of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// SHA-1 of the file that systemd was given; `None` if it was given none.
+    pub file: Option<String>,
+    /// The generation that the unit is told of.
+    pub generation: Option<u64>,
+    /// Whether something of it runs; `None` while systemd has not been asked.
+    pub up: Option<bool>,
+    /// The last request that was acted on.
+    pub done: Option<Ticket>,
+    /// Something is being done about it, or was tried in vain a moment ago.
+    pub busy: bool,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read a unit's text from the store.
+    Fetch {
+        /// The unit.
+        unit: UnitName,
+        /// SHA-1 of the text.
+        hash: String,
+    },
+    /// Write a unit's file and tell systemd where it is.
+    Write {
+        /// The unit.
+        unit: UnitName,
+        /// SHA-1 of the text.
+        hash: String,
+        /// The generation to tell it of.
+        generation: u64,
+    },
+    /// Take a unit's file away.
+    Remove {
+        /// The unit.
+        unit: UnitName,
+    },
+    /// Let systemd read its files again.
+    Reload,
+    /// Start a unit.
+    Start {
+        /// The unit.
+        unit: UnitName,
+        /// What this acts on.
+        ticket: Ticket,
+    },
+    /// Stop a unit.
+    Stop {
+        /// The unit.
+        unit: UnitName,
+        /// What this acts on; `None` if the unit has to make way first for something else.
+        ticket: Option<Ticket>,
+    },
+    /// Nothing is left to do for a request.
+    Note {
+        /// The unit.
+        unit: UnitName,
+        /// The request.
+        ticket: Ticket,
+    },
+}
+
+/// What has to be done now. `texts` are the hashes of the texts at hand.
+pub fn steps(
+    wishes: &BTreeMap<UnitName, Wish>,
+    observed: &BTreeMap<UnitName, Observed>,
+    texts: &BTreeSet<String>,
+) -> Vec<Step> {
+    let mut files = Vec::new();
+    let mut jobs = Vec::new();
+    let units: BTreeSet<&UnitName> = wishes.keys().chain(observed.keys()).collect();
+    let nothing = Observed::default();
+    for unit in units {
+        let has = observed.get(unit).unwrap_or(&nothing);
+        let Some(up) = has.up.filter(|_| !has.busy) else { continue };
+        match wishes.get(unit) {
+            Some(Wish::Leave) => {}
+            Some(Wish::Here { hash, ticket }) => {
+                let unit = unit.clone();
+                if has.file.as_ref() == Some(hash) && has.generation == Some(ticket.generation) {
+                    jobs.extend(job(unit, ticket, up, has.done));
+                } else if has.file.as_ref().is_some_and(|file| file != hash) && up {
+                    // A new text: the old one's processes go first.
+                    jobs.push(Step::Stop { unit, ticket: None });
+                } else if texts.contains(hash) {
+                    let (hash, generation) = (hash.clone(), ticket.generation);
+                    files.push(Step::Write { unit: unit.clone(), hash, generation });
+                    jobs.extend(job(unit, ticket, up, has.done));
+                } else {
+                    files.push(Step::Fetch { unit, hash: hash.clone() });
+                }
+            }
+            None if has.file.is_none() => {}
+            None if up => jobs.push(Step::Stop { unit: unit.clone(), ticket: None }),
+            None => files.push(Step::Remove { unit: unit.clone() }),
+        }
+    }
+    if files.iter().any(|step| !matches!(step, Step::Fetch { .. })) {
+        files.push(Step::Reload);
+    }
+    files.extend(jobs);
+    files
+}
+
+/// What a request asks for, unless it was acted on before.
+fn job(unit: UnitName, ticket: &Ticket, up: bool, done: Option<Ticket>) -> Option<Step> {
+    let ticket = *ticket;
+    if done == Some(ticket) {
+        return None;
+    }
+    Some(match (ticket.launched, up) {
+        (true, false) => Step::Start { unit, ticket },
+        (false, true) => Step::Stop { unit, ticket: Some(ticket) },
+        (true, true) | (false, false) => Step::Note { unit, ticket },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(name: &str) -> UnitName {
+        name.parse().unwrap()
+    }
+
+    fn ticket(generation: u64, request: u64, launched: bool) -> Ticket {
+        Ticket { generation, request, launched }
+    }
+
+    /// Steps for one unit `a.service`, whose wanted text `new` is at hand.
+    fn one(wish: Option<Wish>, has: Observed) -> Vec<Step> {
+        let wishes = wish.map(|wish| (unit("a.service"), wish)).into_iter().collect();
+        let observed = BTreeMap::from([(unit("a.service"), has)]);
+        steps(&wishes, &observed, &BTreeSet::from(["new".to_string()]))
+    }
+
+    fn here(ticket: Ticket) -> Option<Wish> {
+        Some(Wish::Here { hash: "new".into(), ticket })
+    }
+
+    fn has(file: Option<&str>, up: bool, done: Option<Ticket>) -> Observed {
+        let generation = file.map(|_| 7);
+        Observed { file: file.map(str::to_string), generation, up: Some(up), done, busy: false }
+    }
+
+    #[test]
+    fn a_new_unit_is_written_then_read_by_systemd_then_started() {
+        let t = ticket(7, 1, true);
+        assert_eq!(
+            one(here(t), has(None, false, None)),
+            [
+                Step::Write { unit: unit("a.service"), hash: "new".into(), generation: 7 },
+                Step::Reload,
+                Step::Start { unit: unit("a.service"), ticket: t },
+            ]
+        );
+    }
+
+    #[test]
+    fn one_reload_serves_all_files_and_comes_before_the_first_start() {
+        let names = ["a.service", "b.service", "c.service"];
+        let wish = Wish::Here { hash: "new".into(), ticket: ticket(7, 1, true) };
+        let wishes = names.iter().map(|name| (unit(name), wish.clone())).collect();
+        let observed = names.iter().map(|name| (unit(name), has(None, false, None))).collect();
+        let steps = steps(&wishes, &observed, &BTreeSet::from(["new".to_string()]));
+        let reload = steps.iter().position(|step| *step == Step::Reload).unwrap();
+        assert!(steps[..reload].iter().all(|step| matches!(step, Step::Write { .. })));
+        assert!(steps[reload + 1..].iter().all(|step| matches!(step, Step::Start { .. })));
+        assert_eq!(steps.len(), 7);
+    }
+
+    #[test]
+    fn a_missing_text_is_fetched_and_holds_up_nobody_else() {
+        let wishes = BTreeMap::from([
+            (unit("a.service"), Wish::Here { hash: "other".into(), ticket: ticket(7, 1, true) }),
+            (unit("b.service"), Wish::Here { hash: "new".into(), ticket: ticket(7, 1, true) }),
+        ]);
+        let observed = wishes.keys().map(|unit| (unit.clone(), has(None, false, None))).collect();
+        let steps = steps(&wishes, &observed, &BTreeSet::from(["new".to_string()]));
+        assert_eq!(steps[0], Step::Fetch { unit: unit("a.service"), hash: "other".into() });
+        assert_eq!(steps[3], Step::Start { unit: unit("b.service"), ticket: ticket(7, 1, true) });
+    }
+
+    #[test]
+    fn what_runs_already_is_adopted() {
+        let t = ticket(7, 1, true);
+        let note = Step::Note { unit: unit("a.service"), ticket: t };
+        assert_eq!(one(here(t), has(Some("new"), true, None)), [note.clone()]);
+        // The files in /run were lost: they are written again, and what runs goes on running.
+        let all = one(here(t), has(None, true, None));
+        assert_eq!(all.last(), Some(&note));
+        assert!(!all.iter().any(|step| matches!(step, Step::Stop { .. } | Step::Start { .. })));
+    }
+
+    #[test]
+    fn what_was_stopped_by_hand_stays_so_until_somebody_asks_again() {
+        let t = ticket(7, 1, true);
+        assert_eq!(one(here(t), has(Some("new"), false, Some(t))), []);
+        let again = ticket(7, 2, true);
+        assert_eq!(
+            one(here(again), has(Some("new"), false, Some(t))),
+            [Step::Start { unit: unit("a.service"), ticket: again }]
+        );
+    }
+
+    #[test]
+    fn loaded_means_there_but_not_running() {
+        let t = ticket(7, 2, false);
+        assert_eq!(
+            one(here(t), has(Some("new"), true, Some(ticket(7, 1, true)))),
+            [Step::Stop { unit: unit("a.service"), ticket: Some(t) }]
+        );
+        assert_eq!(one(here(t), has(Some("new"), true, Some(t))), []);
+    }
+
+    #[test]
+    fn a_new_placement_on_the_same_machine_tells_the_new_token_and_leaves_the_unit_running() {
+        let t = ticket(9, 1, true);
+        assert_eq!(
+            one(here(t), has(Some("new"), true, Some(ticket(7, 1, true)))),
+            [
+                Step::Write { unit: unit("a.service"), hash: "new".into(), generation: 9 },
+                Step::Reload,
+                Step::Note { unit: unit("a.service"), ticket: t },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_new_text_stops_the_old_processes_before_it_is_written() {
+        let t = ticket(7, 2, true);
+        let stop = Step::Stop { unit: unit("a.service"), ticket: None };
+        assert_eq!(one(here(t), has(Some("old"), true, Some(ticket(7, 1, true)))), [stop]);
+        let after = one(here(t), has(Some("old"), false, Some(ticket(7, 1, true))));
+        assert!(matches!(after[..], [Step::Write { .. }, Step::Reload, Step::Start { .. }]));
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_stopped_and_only_then_removed() {
+        assert_eq!(
+            one(None, has(Some("old"), true, None)),
+            [Step::Stop { unit: unit("a.service"), ticket: None }]
+        );
+        assert_eq!(
+            one(None, has(Some("old"), false, None)),
+            [Step::Remove { unit: unit("a.service") }, Step::Reload]
+        );
+        // A unit of the host's own is none of ours.
+        assert_eq!(one(None, has(None, true, None)), []);
+    }
+
+    #[test]
+    fn what_is_uncertain_busy_or_not_asked_about_is_left_alone() {
+        assert_eq!(one(Some(Wish::Leave), has(Some("old"), true, None)), []);
+        assert_eq!(one(None, Observed { busy: true, ..has(Some("old"), true, None) }), []);
+        assert_eq!(one(None, Observed { up: None, ..has(Some("old"), true, None) }), []);
+    }
+}

@@ -1,0 +1,145 @@
+//! `muster reboot request` and `cancel`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::cli::{Failure, Format, this_machine};
+use crate::client::{Client, ClientError, GetOptions};
+use crate::ids::MachineId;
+use crate::model::reboot::{Group, Request};
+use crate::model::{MACHINES, Moment, REBOOT};
+use crate::reboot::RebootError;
+use crate::reboot::overview::Overview;
+use crate::reboot::records::Records;
+
+/// Ask machines to reboot, each when it holds the lock.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// Why, for people who look
+    #[arg(long, default_value = "requested", value_name = "TEXT")]
+    reason: String,
+
+    #[command(flatten)]
+    whom: Whom,
+
+    /// Every machine that is present now
+    #[arg(long, conflicts_with = "machines")]
+    all: bool,
+
+    /// Say how far they come and return when all have rebooted and are well
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Take back requests of machines that do not hold the lock yet.
+#[derive(clap::Args, Debug)]
+pub(super) struct CancelArgs {
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(clap::Args, Debug)]
+struct Whom {
+    /// The machines [default: this one]
+    #[arg(long = "machine", value_name = "ID", value_delimiter = ',')]
+    machines: Vec<MachineId>,
+}
+
+impl Whom {
+    fn or_this(self) -> Result<BTreeSet<MachineId>, Failure> {
+        if self.machines.is_empty() {
+            return Ok(BTreeSet::from([this_machine::or_this(None)?]));
+        }
+        Ok(self.machines.into_iter().collect())
+    }
+}
+
+pub(super) async fn request(args: Args, client: Client, group: Group, output: Format) -> Result<(), Failure> {
+    let machines = if args.all { present(&client).await? } else { args.whom.or_this()? };
+    let records = Records::new(client.clone(), group.clone());
+    let request = Request { since: Some(Moment::new(Timestamp::now())), reason: args.reason };
+    for id in &machines {
+        records.put_request(id, &request).await.map_err(Failure::new)?;
+        match output {
+            Format::Json => println!("{}", serde_json::json!({"machine": id, "requested": request})),
+            Format::Simple | Format::Extended => println!("{id} was asked to reboot: {}", request.reason),
+        }
+    }
+    if args.wait { follow(&client, &group, machines).await } else { Ok(()) }
+}
+
+pub(super) async fn cancel(args: CancelArgs, client: Client, group: Group) -> Result<(), Failure> {
+    let records = Records::new(client, group);
+    for id in args.whom.or_this()? {
+        records.remove_request(&id, None).await.map_err(Failure::new)?;
+        println!("{id} is not asked to reboot any longer");
+    }
+    Ok(())
+}
+
+/// The machines that announce themselves.
+async fn present(client: &Client) -> Result<BTreeSet<MachineId>, Failure> {
+    let answer = match client.get(MACHINES, &GetOptions::linearizable()).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_not_found() => return Err(Failure::new("no machine is present")),
+        Err(error) => return Err(Failure::new(error)),
+    };
+    let names = answer.node.nodes.iter().filter_map(|node| node.key.rsplit('/').next());
+    let machines: BTreeSet<MachineId> = names.filter_map(|name| name.parse().ok()).collect();
+    if machines.is_empty() {
+        return Err(Failure::new("no machine is present"));
+    }
+    Ok(machines)
+}
+
+/// Prints every step of `machines` until the last has come to the end of its way.
+async fn follow(client: &Client, group: &Group, machines: BTreeSet<MachineId>) -> Result<(), Failure> {
+    let mut said: BTreeMap<MachineId, String> = BTreeMap::new();
+    loop {
+        // The index comes first, so that nothing that happens between look and watch is missed.
+        let look =
+            async { Ok::<_, RebootError>((index(client).await?, Overview::read(client, group).await?)) };
+        let (index, overview) = match look.await {
+            Ok(seen) => seen,
+            // A leader that is just rebooting; what was missed is read afterwards.
+            Err(error) => {
+                eprintln!("muster: {error}; still waiting");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let mut under_way = false;
+        for id in &machines {
+            let line = overview.machines.iter().find(|line| line.machine == *id && line.phase != "locked");
+            under_way |= line.is_some();
+            let state = match line {
+                Some(line) => match &line.waits_for {
+                    Some(why) => format!("{}: {why}", line.phase),
+                    None => line.phase.clone(),
+                },
+                None => "done".into(),
+            };
+            if said.get(id) != Some(&state) {
+                println!("{id} {state}");
+                said.insert(id.clone(), state);
+            }
+        }
+        if !under_way {
+            return Ok(());
+        }
+        match client.watch(REBOOT, true, Some(index)).next().await {
+            Ok(_) | Err(ClientError::Cleared { .. }) => {}
+            Err(error) => return Err(Failure::new(error)),
+        }
+    }
+}
+
+/// The store's index now.
+async fn index(client: &Client) -> Result<u64, RebootError> {
+    match client.get(REBOOT, &GetOptions::linearizable()).await {
+        Ok(answer) => Ok(answer.index),
+        Err(error) if error.is_not_found() => Ok(error.api().map_or(0, |api| api.index)),
+        Err(cause) => Err(RebootError::store("read the records of reboots")(cause)),
+    }
+}

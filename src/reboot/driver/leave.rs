@@ -1,0 +1,46 @@
+//! Going down.
+
+use std::time::Duration;
+
+use super::{Driver, Way};
+use crate::reboot::RebootError;
+use crate::reboot::host::Host;
+use crate::reboot::lifecycle::Event;
+
+/// How long a shutdown may take before it counts as stuck and logind is asked again. systemd gives each unit 90 s to
+/// stop.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(600);
+
+impl<H: Host> Driver<H> {
+    /// Looks at everything once more and asks for the reboot. Returns only if the lock is lost meanwhile: otherwise
+    /// the machine goes down, and this process with it.
+    pub(super) async fn leave(&self, way: &mut Way) -> Result<Event, RebootError> {
+        loop {
+            if !self.lock.read().await?.semaphore.holds(&self.id) {
+                return Ok(Event::LockLost);
+            }
+            let members = self.survey().await?;
+            // Two that leave at once must not both rely on the other to stay. Each has announced itself before it
+            // looks, so the one that came later sees the one that came first, and lets it go.
+            let own = way.index;
+            if let Err(obstacle) = self.quorum_stays(&members, |_, index| index < own).await? {
+                self.note(way, &obstacle).await?;
+                tokio::time::sleep(self.settings.check_interval).await;
+                continue;
+            }
+            tracing::info!("rebooting: {}", way.holder.reason);
+            if let Err(refusal) = self.host.reboot().await {
+                self.note(way, &refusal.to_string()).await?;
+                tokio::time::sleep(self.settings.check_interval).await;
+                continue;
+            }
+            tokio::time::sleep(SHUTDOWN_MAX).await;
+            let minutes = SHUTDOWN_MAX.as_secs() / 60;
+            self.note(
+                way,
+                &format!("logind was asked to reboot {minutes} min ago and the machine still runs"),
+            )
+            .await?;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The semaphore in the store: read with a quorum, changed by compare-and-swap, so that however many ask at once, no
+//! slot is given twice.
+
+use super::RebootError;
+use super::semaphore::{Change, Semaphore};
+use crate::client::{Client, ClientError, GetOptions, PutOptions};
+use crate::ids::MachineId;
+use crate::model::reboot::Group;
+
+/// How often a change is tried again because somebody else was faster.
+const TRIES: u32 = 32;
+
+/// A group's reboot lock; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    client: Client,
+    key: String,
+}
+
+/// The semaphore as the store had it.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The document.
+    pub semaphore: Semaphore,
+    /// The store's index at the reading: a watch goes on from here.
+    pub index: u64,
+    /// `None` if it has yet to be created.
+    modified: Option<u64>,
+}
+
+/// What a change came to.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Whether anything had to change.
+    pub change: Change,
+    /// The semaphore before.
+    pub before: Semaphore,
+    /// The semaphore afterwards.
+    pub after: Semaphore,
+}
+
+impl Lock {
+    /// The lock of `group`.
+    pub fn new(client: Client, group: &Group) -> Self {
+        Self { client, key: group.semaphore() }
+    }
+
+    /// The key of the document, for a watch.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The semaphore now; one free slot if nobody has written it yet.
+    ///
+    /// # Errors
+    /// `Store`, or `Semaphore` for a document that is not understood.
+    pub async fn read(&self) -> Result<Reading, RebootError> {
+        match self.client.get(&self.key, &GetOptions::linearizable()).await {
+            Ok(answer) => {
+                let semaphore = Semaphore::parse(answer.node.value.as_deref().unwrap_or_default())?;
+                let modified = Some(answer.node.modified_index);
+                Ok(Reading { semaphore, index: answer.index, modified })
+            }
+            Err(error) if error.is_not_found() => {
+                let index = error.api().map_or(0, |api| api.index);
+                Ok(Reading { semaphore: Semaphore::default(), index, modified: None })
+            }
+            Err(cause) => Err(RebootError::store("read the reboot lock")(cause)),
+        }
+    }
+
+    /// Takes a slot for `id`; `Change::None` if it has one.
+    ///
+    /// # Errors
+    /// `Semaphore` with `Full`; `Contended`; `Store`.
+    pub async fn acquire(&self, id: &MachineId) -> Result<Changed, RebootError> {
+        self.change(|semaphore| Ok(semaphore.acquire(id)?)).await
+    }
+
+    /// Gives back the slot of `id`; `Change::None` if it has none.
+    ///
+    /// # Errors
+    /// `Contended`; `Store`.
+    pub async fn release(&self, id: &MachineId) -> Result<Changed, RebootError> {
+        self.change(|semaphore| Ok(semaphore.release(id))).await
+    }
+
+    /// Changes how many may hold at once.
+    ///
+    /// # Errors
+    /// `Semaphore` with `Max`; `Contended`; `Store`.
+    pub async fn set_max(&self, max: i64) -> Result<Changed, RebootError> {
+        self.change(|semaphore| Ok(semaphore.set_max(max)?)).await
+    }
+
+    /// Applies `operation` until it is written or refused. A write whose outcome is unknown is decided by reading
+    /// again: then the operation finds its own doing and changes nothing.
+    async fn change(
+        &self,
+        operation: impl Fn(&mut Semaphore) -> Result<Change, RebootError>,
+    ) -> Result<Changed, RebootError> {
+        let mut wrote = None;
+        for _ in 0..TRIES {
+            let reading = self.read().await?;
+            let before = reading.semaphore.clone();
+            let mut after = reading.semaphore;
+            let change = operation(&mut after)?;
+            if change == Change::None {
+                let (change, before) = wrote.map_or((change, before), |first| (Change::Made, first));
+                return Ok(Changed { change, before, after });
+            }
+            let options = PutOptions {
+                value: Some(after.render()),
+                prev_index: reading.modified,
+                prev_exist: reading.modified.is_none().then_some(false),
+                ..PutOptions::default()
+            };
+            match self.client.put(&self.key, &options).await {
+                Ok(_) => return Ok(Changed { change, before, after }),
+                Err(error) if error.is_compare_failed() || error.is_exists() || error.is_not_found() => {}
+                Err(ClientError::UnknownOutcome { .. }) => wrote = Some(before),
+                Err(cause) => return Err(RebootError::store("change the reboot lock")(cause)),
+            }
+        }
+        Err(RebootError::Contended(TRIES))
+    }
+}

@@ -1,0 +1,149 @@
+//! A group's lock, records and requests put together, machine by machine, for people and programs to look at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::RebootError;
+use super::lock::Lock;
+use super::records::{Indexed, Records};
+use super::semaphore::Semaphore;
+use crate::client::Client;
+use crate::ids::MachineId;
+use crate::model::Moment;
+use crate::model::reboot::{Group, Holder, Request};
+
+/// The state of one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// The group's name.
+    pub group: String,
+    /// Free slots; negative when there are more holders than allowed now.
+    pub available: i64,
+    /// How many may be away at once.
+    pub max: i64,
+    /// Machines that hold the lock, are on their way or were asked to go; holders first, then by their time.
+    pub machines: Vec<Line>,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its id.
+    pub machine: MachineId,
+    /// Whether it holds the lock.
+    pub holds: bool,
+    /// How far it has come: a phase, `locked` when an operator holds the lock for it, `requested` when its coordinator
+    /// has not taken notice yet.
+    pub phase: String,
+    /// Since when a reboot is wanted, if known.
+    pub since: Option<Moment>,
+    /// Why it reboots.
+    pub reason: Option<String>,
+    /// What it waits for.
+    pub waits_for: Option<String>,
+}
+
+impl Overview {
+    /// Reads a group's state.
+    ///
+    /// # Errors
+    /// Those of [`Lock::read`] and of [`Records`].
+    pub async fn read(client: &Client, group: &Group) -> Result<Self, RebootError> {
+        let records = Records::new(client.clone(), group.clone());
+        let lock = Lock::new(client.clone(), group);
+        let (reading, holders, requests) =
+            tokio::try_join!(lock.read(), records.holders(), records.requests())?;
+        Ok(Self::new(group, &reading.semaphore, &holders, &requests))
+    }
+
+    /// Puts together what was read.
+    pub fn new(
+        group: &Group,
+        semaphore: &Semaphore,
+        holders: &BTreeMap<MachineId, Indexed<Holder>>,
+        requests: &BTreeMap<MachineId, Indexed<Request>>,
+    ) -> Self {
+        let all: BTreeSet<&MachineId> =
+            semaphore.holders().chain(holders.keys()).chain(requests.keys()).collect();
+        let line = |id: &MachineId| {
+            let holder = holders.get(id).map(|(holder, _)| holder);
+            let request = requests.get(id).map(|(request, _)| request);
+            let holds = semaphore.holds(id);
+            let phase = match (holder, request) {
+                (Some(holder), _) => holder.phase.to_string(),
+                (None, Some(_)) => "requested".into(),
+                (None, None) => "locked".into(),
+            };
+            Line {
+                machine: id.clone(),
+                holds,
+                phase,
+                since: holder.map(|h| h.since).or(request.and_then(|r| r.since)),
+                reason: holder.map(|h| h.reason.clone()).or(request.map(|r| r.reason.clone())),
+                waits_for: holder.and_then(|h| h.waits_for.clone()),
+            }
+        };
+        let mut machines: Vec<Line> = all.into_iter().map(line).collect();
+        machines.sort_by(|a, b| (!a.holds, a.since, &a.machine).cmp(&(!b.holds, b.since, &b.machine)));
+        let (available, max) = (semaphore.available(), semaphore.max());
+        Self { group: group.as_str().to_string(), available, max, machines }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reboot::Phase;
+
+    fn id(text: &str) -> MachineId {
+        text.parse().unwrap()
+    }
+
+    fn holder(phase: Phase, waits_for: Option<&str>) -> Indexed<Holder> {
+        let holder = Holder {
+            since: Moment::new("2026-01-31T12:00:00Z".parse().unwrap()),
+            boot_id: "b".into(),
+            reason: "kernel".into(),
+            phase,
+            system_before: None,
+            member: None,
+            request_index: None,
+            operators_lock: false,
+            waits_for: waits_for.map(Into::into),
+        };
+        (holder, 1)
+    }
+
+    #[test]
+    fn holders_come_first_and_everybody_says_where_they_stand() {
+        let mut semaphore = Semaphore::default();
+        semaphore.set_max(2).unwrap();
+        semaphore.acquire(&id("d")).unwrap();
+        semaphore.acquire(&id("c")).unwrap();
+        let holders = BTreeMap::from([
+            (id("b"), holder(Phase::WaitingForLock, Some("the lock is taken"))),
+            (id("c"), holder(Phase::Checking, None)),
+        ]);
+        let requests = BTreeMap::from([
+            (id("a"), (Request { since: None, reason: "by hand".into() }, 1)),
+            (id("b"), (Request { since: None, reason: "kernel".into() }, 2)),
+        ]);
+        let overview = Overview::new(&Group::default(), &semaphore, &holders, &requests);
+        let told: Vec<_> = overview
+            .machines
+            .iter()
+            .map(|line| (line.machine.as_str(), line.holds, line.phase.as_str(), line.waits_for.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("d", true, "locked", None),
+                ("c", true, "checking", None),
+                ("a", false, "requested", None),
+                ("b", false, "waiting-for-lock", Some("the lock is taken")),
+            ]
+        );
+        assert_eq!((overview.available, overview.max), (0, 2));
+    }
+}
