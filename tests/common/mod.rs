@@ -6,8 +6,6 @@ pub mod etcd;
 pub mod http;
 pub mod lab;
 pub mod store;
-pub mod lab;
-pub mod store;
 
 use std::time::{Duration, Instant};
 
