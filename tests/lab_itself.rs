@@ -64,6 +64,7 @@ fn a_reboot_keeps_the_files_and_the_identity_and_changes_the_boot_id() {
     machine.ok(&["sh", "-c", "echo kept >/root/file"]);
     let identity = machine.ok(&["cat", "/etc/machine-id"]);
     let before = machine.boot_id();
+    let mut sleeper = machine.spawn(&["sleep", "infinity"]);
 
     machine.ok(&[
         "busctl",
@@ -76,6 +77,7 @@ fn a_reboot_keeps_the_files_and_the_identity_and_changes_the_boot_id() {
         "false",
     ]);
     machine.wait_until_booted(before.as_deref());
+    assert!(!sleeper.wait().unwrap().success(), "a command from outside does not hold up the reboot");
     assert_eq!(machine.ok(&["cat", "/root/file"]), "kept");
     assert_eq!(machine.ok(&["cat", "/etc/machine-id"]), identity);
     assert!(machine.ok(&["journalctl", "--list-boots"]).lines().count() >= 2);

@@ -25,7 +25,9 @@ TEXT
 # mounts go with it however it ends.
 machine_start() {
     local i=$1 dir
-    cgroup_populated "m$i" && die "m$i runs already"
+    machine_leader "$i" >/dev/null && machine_booted "$i" && die "m$i runs already"
+    # It may still be on its way down.
+    wait_until 20 cgroup_empty "m$i" || die "m$i runs already"
     dir=$(machine_dir "$i")
     setsid unshare --mount --propagation private \
         env MUSTER_LAB="$MUSTER_LAB" MUSTER_LAB_DIR="$MUSTER_LAB_DIR" "$here/lab" supervise "$i" \
@@ -59,7 +61,7 @@ machine_boot() (
     cgroup_join "m$1/box"
     exec nsenter --net="/run/netns/$netns" systemd-nspawn --quiet --directory="$dir/root" --boot \
         --machine="m$1" --hostname="m$1" --network-bridge="p$1" --register=no --keep-unit \
-        --link-journal=no --resolv-conf=off --timezone=off --console=pipe </dev/null >>"$dir/console.log" 2>&1
+        --link-journal=no --resolv-conf=off --timezone=off --console=read-only </dev/null >>"$dir/console.log" 2>&1
 )
 
 # Prints the process id, as seen here, of the machine's process 1; fails while it has none.
@@ -94,10 +96,11 @@ machine_shell() {
         echo "$BASHPID" >"$group/cgroup.procs"
     done
     [ $# -gt 0 ] || set -- bash --login
-    # The command must not outlive this process when that is killed: nsenter hands on no signal.
-    set -- setpriv --pdeathsig KILL "$@"
-    exec nsenter --target="$leader" --all env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
-        HOME=/root USER=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
+    # A bash inside starts the command and waits for it, not nsenter: when systemd stops all processes at shutdown, nsenter
+    # stops as well, never collects the command's remains, and the machine never ends. The command dies with that bash, which keeps its own words on the command's end to itself.
+    exec nsenter --target="$leader" --all --no-fork env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin \
+        HOME=/root USER=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+        bash -c 'exec 3>&2 2>/dev/null; setpriv --pdeathsig KILL "$@" 2>&3 3>&-; exit' lab "$@"
 }
 
 machine_console() { cat "$(machine_dir "$1")/console.log"; }

@@ -33,7 +33,8 @@ pub struct File {
 }
 
 impl Tree {
-    fn of(answer: &Answer) -> Self {
+    /// The files in the answer to a recursive read.
+    pub fn of(answer: &Answer) -> Self {
         let mut tree = Self { exists: answer.node.dir, files: BTreeMap::new(), index: answer.index };
         tree.add(&answer.node);
         tree

@@ -21,6 +21,8 @@ pub fn nowhere<'a>(refusals: impl IntoIterator<Item = (&'a Machine, Obstacle)>) 
     if machines == 0 {
         return "no machine is present".into();
     }
+    let mut groups: Vec<(Obstacle, Vec<&str>)> = groups.into_iter().collect();
+    groups.sort_by(|(_, a), (_, b)| a.first().cmp(&b.first()));
     let mut sentences: Vec<(bool, String)> =
         groups.iter().map(|(obstacle, on)| sentence(obstacle, on, on.len() == machines)).collect();
     // What is said of single machines comes first, then what is missing everywhere.
@@ -92,7 +94,7 @@ mod tests {
         let (m1, m2, m3) = (machine("m1"), machine("m2"), machine("m3"));
         assert_eq!(
             nowhere([(&m1, conflict("web@1.service")), (&m2, conflict("web@2.service")), (&m3, lacks())]),
-            "m3 lacks role=db; m1 conflicts with web@1.service; m2 conflicts with web@2.service"
+            "m1 conflicts with web@1.service; m2 conflicts with web@2.service; m3 lacks role=db"
         );
         assert_eq!(nowhere([(&m1, lacks()), (&m2, lacks())]), "no machine has role=db");
         assert_eq!(nowhere([]), "no machine is present");

@@ -178,8 +178,10 @@ impl Machine<'_> {
     #[track_caller]
     pub fn wait_until_booted(&self, before: Option<&str>) {
         wait_for(&format!("m{} to boot", self.number), Duration::from_secs(120), || {
+            // The boot first: the state that is asked for afterwards is not that of an earlier one.
+            let Some(boot) = self.boot_id() else { return false };
             let state = self.state();
-            (state == "running" || state == "degraded") && self.boot_id().as_deref() != before
+            Some(boot.as_str()) != before && (state == "running" || state == "degraded")
         });
     }
 

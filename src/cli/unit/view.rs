@@ -1,0 +1,143 @@
+//! The cluster's units as the store shows them.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use crate::cli::Failure;
+use crate::client::{Client, GetOptions, Mirror, Tree};
+use crate::ids::{MachineId, UnitName};
+use crate::model::machine::{MachineInfo, MachineSettings};
+use crate::model::unit::{ScheduleRecord, UnitRecord, UnitState};
+use crate::model::{self, MACHINES, MachineKey, SCHEDULE, SETTINGS, UNITS};
+
+/// Everything there is to know of units and machines at one moment.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct View {
+    /// What users want.
+    pub units: BTreeMap<UnitName, UnitRecord>,
+    /// Where the engine puts it.
+    pub schedule: BTreeMap<UnitName, ScheduleRecord>,
+    /// The machines that are present.
+    pub machines: BTreeMap<MachineId, MachineInfo>,
+    /// What users set on machines, present or not.
+    pub settings: BTreeMap<MachineId, MachineSettings>,
+    /// What came of units on machines.
+    pub states: BTreeMap<UnitName, BTreeMap<MachineId, UnitState>>,
+    /// Records that cannot be read, and why.
+    pub unreadable: BTreeMap<UnitName, String>,
+}
+
+impl View {
+    /// Reads the store.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn load(client: &Client) -> Result<Self, Failure> {
+        let (units, schedule, machines, settings) = tokio::try_join!(
+            tree(client, UNITS),
+            tree(client, SCHEDULE),
+            tree(client, MACHINES),
+            tree(client, SETTINGS)
+        )?;
+        Ok(Self::of(&units, &schedule, &machines, &settings))
+    }
+
+    fn of(units: &Tree, schedule: &Tree, machines: &Tree, settings: &Tree) -> Self {
+        let mut view = Self::default();
+        view.unreadable = records(units, &mut view.units);
+        view.unreadable.extend(records(schedule, &mut view.schedule));
+        for (key, file) in &machines.files {
+            match model::machine_key(key) {
+                Some((id, MachineKey::Info)) => {
+                    if let Ok(info) = serde_json::from_str(&file.value) {
+                        view.machines.insert(id, info);
+                    }
+                }
+                Some((id, MachineKey::Unit(unit))) => {
+                    if let Ok(state) = serde_json::from_str(&file.value) {
+                        view.states.entry(unit).or_default().insert(id, state);
+                    }
+                }
+                None => {}
+            }
+        }
+        for (key, file) in &settings.files {
+            let id = key.strip_prefix(SETTINGS).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
+            if let (Some(id), Ok(settings)) = (id, serde_json::from_str(&file.value)) {
+                view.settings.insert(id, settings);
+            }
+        }
+        view
+    }
+
+    /// A machine's name for people: host name and the id's beginning.
+    pub fn name(&self, id: &MachineId) -> String {
+        match self.machines.get(id) {
+            Some(info) => format!("{}/{}", info.hostname, id.short()),
+            None => id.short().into(),
+        }
+    }
+
+    /// The machine that a unit is placed on.
+    pub fn placed_on(&self, unit: &UnitName) -> Option<&MachineId> {
+        self.schedule.get(unit)?.machine.as_ref()
+    }
+}
+
+async fn tree(client: &Client, dir: &str) -> Result<Tree, Failure> {
+    let options = GetOptions { recursive: true, ..GetOptions::linearizable() };
+    match client.get(dir, &options).await {
+        Ok(answer) => Ok(Tree::of(&answer)),
+        Err(error) if error.is_not_found() => Ok(Tree::default()),
+        Err(error) => Err(Failure::new(error)),
+    }
+}
+
+fn records<T: DeserializeOwned>(tree: &Tree, into: &mut BTreeMap<UnitName, T>) -> BTreeMap<UnitName, String> {
+    let mut unreadable = BTreeMap::new();
+    for (key, file) in &tree.files {
+        let Some(unit) = model::unit_key(key) else { continue };
+        match serde_json::from_str(&file.value) {
+            Ok(record) => {
+                into.insert(unit, record);
+            }
+            Err(error) => {
+                unreadable.insert(unit, format!("{key} cannot be read: {error}"));
+            }
+        }
+    }
+    unreadable
+}
+
+/// A view that follows the store.
+pub(super) struct Live {
+    units: Mirror,
+    schedule: Mirror,
+    machines: Mirror,
+}
+
+impl Live {
+    pub fn open(client: &Client) -> Self {
+        let open = |dir| Mirror::open(client, dir);
+        Self { units: open(UNITS), schedule: open(SCHEDULE), machines: open(MACHINES) }
+    }
+
+    /// Waits for a change.
+    pub async fn changed(&mut self) {
+        tokio::select! {
+            () = self.units.changed() => {}
+            () = self.schedule.changed() => {}
+            () = self.machines.changed() => {}
+        }
+    }
+
+    /// The store as it is now; `None` while it has not been read.
+    pub fn view(&self) -> Option<View> {
+        self.units.read(|units| {
+            self.schedule.read(|schedule| {
+                self.machines.read(|machines| View::of(units, schedule, machines, &Tree::default()))
+            })
+        })??
+    }
+}
