@@ -34,13 +34,9 @@ async fn ls(client: &Client, format: Format) -> Result<(), Failure> {
     let view = View::load(client).await?;
     match format {
         Format::Json => {
-            let all: Vec<_> = view.machines.iter().map(|(id, info)| document(&view, id, info)).collect();
-            println!("{}", serde_json::to_string_pretty(&all).map_err(Failure::new)?);
+            println!("{}", serde_json::to_string_pretty(&documents(&view)).map_err(Failure::new)?);
         }
-        Format::Simple => {
-            let header = ["MACHINE", "HOSTNAME", "ADDRESSES", "METADATA", "UNITS", "SINCE", "NOTE"];
-            print!("{}", table::render(&header, &rows(&view, false)));
-        }
+        Format::Simple => print!("{}", simple(&view)),
         Format::Extended => {
             let header = [
                 "MACHINE",
@@ -59,6 +55,17 @@ async fn ls(client: &Client, format: Format) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The machines as people see them.
+pub(super) fn simple(view: &View) -> String {
+    let header = ["MACHINE", "HOSTNAME", "ADDRESSES", "METADATA", "UNITS", "SINCE", "NOTE"];
+    table::render(&header, &rows(view, false))
+}
+
+/// The machines as programs see them.
+pub(super) fn documents(view: &View) -> Vec<serde_json::Value> {
+    view.machines.iter().map(|(id, info)| document(view, id, info)).collect()
 }
 
 fn rows(view: &View, extended: bool) -> Vec<Vec<String>> {

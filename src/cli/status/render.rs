@@ -2,21 +2,20 @@
 
 use jiff::Timestamp;
 
-use super::report::{MachineLine, MemberLine, Part, Report, UnitLine};
-use crate::cli::{heartbeat, reboot, table};
-use crate::ids::MachineId;
+use super::report::{MemberLine, Part, Report};
+use crate::cli::{heartbeat, machine, reboot, table, unit};
 use crate::reboot::overview::Overview;
 
 /// One paragraph for each part.
 pub(super) fn screen(report: &Report, now: Timestamp) -> String {
-    let names = match &report.machines {
-        Part::Read(machines) => machines.as_slice(),
-        Part::Missing { .. } => &[],
-    };
     let paragraphs = [
         paragraph("Members", &report.members, |lines| (!lines.is_empty()).then(|| members(lines))),
-        paragraph("Machines", &report.machines, |lines| (!lines.is_empty()).then(|| machines(lines))),
-        paragraph("Units", &report.units, |lines| (!lines.is_empty()).then(|| units(lines, names))),
+        paragraph("Machines", &report.cluster, |cluster| {
+            (!cluster.machines.is_empty()).then(|| machine::simple(&cluster.view))
+        }),
+        paragraph("Units", &report.cluster, |cluster| {
+            (!cluster.units.is_empty()).then(|| unit::table(&cluster.view, &cluster.units))
+        }),
         lock(&report.reboot, now),
         paragraph("Heartbeats", &report.heartbeats, |lines| {
             (!lines.is_empty()).then(|| heartbeat::table(lines, now))
@@ -53,37 +52,6 @@ fn members(lines: &[MemberLine]) -> String {
     table::render(&["NAME", "ID", "ROLE", "HEALTH", "INDEX", "CLIENTS", "PEERS"], &rows)
 }
 
-fn machines(lines: &[MachineLine]) -> String {
-    let rows: Vec<Vec<String>> = lines
-        .iter()
-        .map(|line| {
-            let units = line.active_units.to_string();
-            vec![line.hostname.clone(), line.id.to_string(), line.addresses.join(","), units]
-        })
-        .collect();
-    table::render(&["HOSTNAME", "MACHINE ID", "ADDRESSES", "ACTIVE UNITS"], &rows)
-}
-
-fn units(lines: &[UnitLine], machines: &[MachineLine]) -> String {
-    let hostname = |id: &MachineId| {
-        let known = machines.iter().find(|line| line.id == *id);
-        known.map_or_else(|| id.to_string(), |line| line.hostname.clone())
-    };
-    let rows: Vec<Vec<String>> = lines
-        .iter()
-        .map(|line| {
-            vec![
-                line.unit.to_string(),
-                line.desired.map(|desired| desired.to_string()).unwrap_or_default(),
-                line.machine.as_ref().map(hostname).unwrap_or_default(),
-                line.state.clone().unwrap_or_default(),
-                line.reason.clone(),
-            ]
-        })
-        .collect();
-    table::render(&["UNIT", "DESIRED", "MACHINE", "STATE", "REASON"], &rows)
-}
-
 fn lock(part: &Part<Overview>, now: Timestamp) -> String {
     let Part::Read(overview) = part else { return paragraph("Reboot lock", part, |_| None) };
     let mut text = format!("Reboot lock: {} of {} free\n", overview.available, overview.max);
@@ -114,8 +82,7 @@ mod tests {
         };
         let report = Report {
             members: Part::Read(vec![member]),
-            machines: Part::Read(vec![]),
-            units: Part::Missing { error: "no endpoint answers".into() },
+            cluster: Part::Missing { error: "no endpoint answers".into() },
             reboot: Part::Read(Overview { group: "default".into(), available: 1, max: 1, machines: vec![] }),
             heartbeats: Part::Read(vec![]),
         };
@@ -125,7 +92,7 @@ mod tests {
              \x20 NAME  ID  ROLE    HEALTH   INDEX  CLIENTS        PEERS\n\
              \x20 m1    8e  leader  healthy  7      http://h:2379  http://h:2380\n\
              \n\
-             Machines: none\n\
+             Machines: not known: no endpoint answers\n\
              \n\
              Units: not known: no endpoint answers\n\
              \n\

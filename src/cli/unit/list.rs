@@ -37,7 +37,8 @@ pub(super) async fn ls(client: &Client, all: bool, format: Format) -> Result<(),
     Ok(())
 }
 
-fn simple(view: &View, rows: &[Row]) -> String {
+/// The lines as people see them.
+pub(in crate::cli) fn simple(view: &View, rows: &[Row]) -> String {
     let line = |row: &Row| {
         let (active, sub) = row.state.as_ref().map_or(("", ""), |state| (&state.active, &state.sub));
         let machine = row.machine.as_ref().map(|id| view.name(id)).unwrap_or_default();

@@ -8,6 +8,7 @@ mod source;
 mod view;
 mod wait;
 
+pub(in crate::cli) use list::{Row, rows, simple as table};
 pub(in crate::cli) use view::View;
 
 use std::time::Duration;
