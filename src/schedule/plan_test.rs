@@ -133,7 +133,7 @@ fn units_of_a_gone_machine_move_and_those_that_cannot_wait() {
     assert_eq!(
         waits(&actions),
         [
-            "web@3.service: machine m3 is gone; m1 conflicts with web@1.service; m2 conflicts with web@2.service"
+            "web@3.service: m1 conflicts with web@1.service; m2 conflicts with web@2.service (machine m3 is gone)"
         ]
     );
     apply(&mut cluster, &actions, 10);
