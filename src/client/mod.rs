@@ -8,12 +8,16 @@
 
 mod answer;
 mod backoff;
+#[cfg(test)]
+mod canned;
 mod endpoints;
 mod error;
 mod failover;
 mod mirror;
 mod options;
 mod request;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node};
@@ -49,6 +53,8 @@ pub struct Client {
     endpoints: Arc<Endpoints>,
     /// Time limit of a request over all endpoints it is tried on.
     timeout: Duration,
+    /// How long a watch's poll may be silent before it is replaced; at least half of it.
+    renewal: Duration,
 }
 
 impl Client {
@@ -72,7 +78,7 @@ impl Client {
             return Err(ClientError::Setup { problem: "no endpoint is known".into() });
         }
         let endpoints = Arc::new(Endpoints::new(settings.endpoints.clone()));
-        Ok(Self { http, endpoints, timeout: settings.request_timeout })
+        Ok(Self { http, endpoints, timeout: settings.request_timeout, renewal: watch::RENEWAL })
     }
 
     /// Reads a key. Keys may hold any character; a leading slash may be left out.

@@ -25,8 +25,8 @@ use super::error::{ApiError, CLEARED, ClientError};
 use super::options::GetOptions;
 use super::request::{Problem, Reply, Request, number};
 
-/// How long a poll may be silent before it is replaced. At most; at least half of it.
-const RENEWAL: Duration = Duration::from_secs(60);
+/// How long a poll may be silent before it is replaced.
+pub(super) const RENEWAL: Duration = Duration::from_secs(60);
 /// A connection that was lost sooner than this after the poll was accepted counts as one more failure in a row.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -121,7 +121,7 @@ async fn next_event(spec: Spec, mut place: Place) -> (Place, Result<Event, Clien
         let since = Instant::now();
         match spec.poll(&mut place, position).await {
             Ok(event) => {
-                place.after = Some(event.node.modified_index);
+                place.after = place.after.max(Some(event.node.modified_index));
                 return (place, Ok(event));
             }
             Err(Setback::Refusal(error)) => return (place, Err(error)),
@@ -169,7 +169,7 @@ impl Spec {
                     outcome = &mut told => return outcome,
                     // Other requests found this endpoint in trouble: do not wait for what it may never hear of.
                     _ = failures.changed() => return Err(Problem::abandoned().into()),
-                    () = sleep(jitter(RENEWAL)) => {}
+                    () = sleep(jitter(self.client.renewal)) => {}
                 }
                 let further = after.max(accepted_at);
                 let renewed = tokio::select! {

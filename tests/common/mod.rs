@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file is a crate of its own and uses a part of this
 
+pub mod etcd;
 pub mod lab;
 
 use std::time::{Duration, Instant};
