@@ -21,8 +21,9 @@ use crate::schedule::Contact;
 
 use super::facts;
 
-/// Pause after a request that failed.
+/// First and longest pause after a request that failed.
 const RETRY: Duration = Duration::from_millis(250);
+const RETRY_MOST: Duration = Duration::from_secs(1);
 /// How long the farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How much longer than its TTL a presence is given to expire.
@@ -60,8 +61,10 @@ pub struct Presence {
     states: watch::Receiver<States>,
     /// Whether the machine is registered; only ever becomes true.
     registered: watch::Sender<bool>,
-    /// What the store has, by key; `None`: not known.
+    /// What the store has, by key, as far as is known.
     confirmed: BTreeMap<String, String>,
+    /// Whether the last refresh got no answer.
+    is_cut_off: bool,
 }
 
 impl Presence {
@@ -75,7 +78,17 @@ impl Presence {
         states: watch::Receiver<States>,
         registered: watch::Sender<bool>,
     ) -> Self {
-        Self { client, info, ttl, contact, epoch, states, registered, confirmed: BTreeMap::new() }
+        Self {
+            client,
+            info,
+            ttl,
+            contact,
+            epoch,
+            states,
+            registered,
+            confirmed: BTreeMap::new(),
+            is_cut_off: false,
+        }
     }
 
     /// Keeps the machine present until `stop`. Its presence then stays until it expires, with a note that the agent
@@ -102,6 +115,7 @@ impl Presence {
         let mut states = self.states.clone();
         self.register().await?;
         let mut refresh_at = Instant::now() + self.ttl / 3;
+        let mut retry = RETRY;
         loop {
             let published = self.publish().await;
             self.registered.send_replace(true);
@@ -112,9 +126,22 @@ impl Presence {
                 () = sleep_until(refresh_at) => {}
             }
             if Instant::now() >= refresh_at {
-                refresh_at = Instant::now() + if self.refresh().await? { self.ttl / 3 } else { RETRY };
+                let refreshed = self.refresh().await?;
+                self.tell(refreshed);
+                refresh_at = Instant::now() + if refreshed { self.ttl / 3 } else { retry };
+                retry = if refreshed { RETRY } else { (retry * 2).min(RETRY_MOST) };
             }
         }
+    }
+
+    /// Logs the beginning and the end of an outage of the store.
+    fn tell(&mut self, reached: bool) {
+        if reached && self.is_cut_off {
+            tracing::info!("the store answers again");
+        } else if !reached && !self.is_cut_off {
+            tracing::warn!("the store does not answer; this machine's units go on running");
+        }
+        self.is_cut_off = !reached;
     }
 
     /// Refreshes the directory once. False: the store did not answer.
@@ -142,7 +169,7 @@ impl Presence {
                 Ok(true)
             }
             Err(error) => {
-                tracing::warn!(%error, "the machine's presence cannot be refreshed; its units go on running");
+                tracing::debug!(%error, "the machine's presence was not refreshed");
                 Ok(false)
             }
         }
@@ -168,12 +195,14 @@ impl Presence {
         loop {
             match self.asked(self.client.put(&dir, &make)).await {
                 Ok(_) => {
+                    self.tell(true);
                     self.confirmed.clear();
                     return Ok(());
                 }
                 Err(error) if error.is_exists() => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the machine cannot be registered yet");
+                    tracing::debug!(%error, "this machine cannot be registered yet");
+                    self.tell(false);
                     sleep(RETRY).await;
                     continue;
                 }

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{MachineId, UnitName};
-use crate::model::unit::UnitRecord;
 
 use super::cluster::Cluster;
 use super::fit::{self, Obstacle, Residents, Rules};
@@ -270,24 +269,19 @@ impl<'a> Board<'a> {
 
     /// Notes why a unit waits, unless that is noted already.
     fn wait(&self, unit: &UnitName, why_left: Option<&str>) -> Option<Action> {
-        let refusals =
-            self.cluster.machines.iter().filter_map(|(id, machine)| Some((machine, self.refusal(unit, id)?)));
-        let mut reason =
-            why_left.filter(|_| self.is_placed_now(unit)).map(|why| format!("{why}; ")).unwrap_or_default();
-        reason.push_str(&reason::nowhere(refusals));
-        self.note(unit, reason)
-    }
-
-    fn is_placed_now(&self, unit: &UnitName) -> bool {
-        self.cluster.schedule.get(unit).is_some_and(|record| record.machine.is_some())
-    }
-
-    fn note(&self, unit: &UnitName, reason: String) -> Option<Action> {
-        let request = self.cluster.units.get(unit).map_or(0, |record: &UnitRecord| record.generation);
+        let machines = self.cluster.machines.iter();
+        let refusals = machines.filter_map(|(id, machine)| Some((machine, self.refusal(unit, id)?)));
+        let reason = reason::nowhere(refusals);
+        let request = self.cluster.units.get(unit).map_or(0, |record| record.generation);
         let noted = self.cluster.schedule.get(unit).is_some_and(|record| {
-            // Why it had to leave its last machine is told in front and need not be told again.
-            record.machine.is_none() && record.request == request && record.reason.ends_with(&reason)
+            // Why it had to leave its last machine was told behind and need not be told again.
+            let same = record.reason == reason || record.reason.starts_with(&format!("{reason} ("));
+            record.machine.is_none() && record.request == request && same
         });
+        let reason = match why_left {
+            Some(why) => format!("{reason} ({why})"),
+            None => reason,
+        };
         (!noted).then(|| Action::Wait { unit: unit.clone(), reason })
     }
 

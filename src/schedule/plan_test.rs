@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::options::{Options, Patterns};
-use crate::model::unit::{Desired, Partition, ScheduleRecord};
+use crate::model::unit::{Desired, Partition, ScheduleRecord, UnitRecord};
 use crate::schedule::cluster::Machine;
 
 fn unit(name: &str) -> UnitName {
@@ -133,11 +133,20 @@ fn units_of_a_gone_machine_move_and_those_that_cannot_wait() {
     assert_eq!(
         waits(&actions),
         [
-            "web@3.service: machine m3 is gone; m1 conflicts with web@1.service; m2 conflicts with web@2.service"
+            "web@3.service: m1 conflicts with web@1.service; m2 conflicts with web@2.service (machine m3 is gone)"
         ]
     );
     apply(&mut cluster, &actions, 10);
     assert_eq!(plan(&cluster), []);
+
+    // Another machine goes, without anything to move: the reason no longer names it.
+    let mut fewer = cluster.clone();
+    fewer.machines.remove(&machine("m1"));
+    let actions = plan(&fewer);
+    assert!(
+        waits(&actions).contains(&"web@3.service: m2 conflicts with web@2.service".to_string()),
+        "{actions:?}"
+    );
 
     // It comes back: its unit returns to it, and nothing else moves.
     cluster.machines.insert(machine("m3"), Machine { hostname: "m3".into(), ..Machine::default() });

@@ -2,8 +2,6 @@
 
 #![allow(dead_code)] // each test file is a crate of its own and uses a part of this
 
-// Each test program uses a part of it.
-#[allow(dead_code)]
 pub mod etcd;
 pub mod http;
 pub mod lab;
