@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Failure, logging};
 use crate::config::{Millis, StoreFragment, StoreSettings};
 use crate::store;
+use crate::systemd::notify;
 
 /// Runs one node of the replicated store, which speaks the etcd v2 HTTP API.
 ///
@@ -100,7 +101,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop).map_err(Failure::new)?;
-        store::run(settings, stop, || {}).await.map_err(Failure::new)
+        store::run(settings, stop, notify::ready).await.map_err(Failure::new)
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
