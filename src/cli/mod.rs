@@ -8,6 +8,7 @@ mod heartbeat;
 mod kv;
 mod logging;
 mod machine;
+mod member;
 mod reboot;
 mod rebootd;
 mod signals;
@@ -49,6 +50,8 @@ enum Command {
     Store(store::Args),
     /// Read, write and watch keys
     Kv(kv::Args),
+    /// Look at the members of the store's cluster
+    Member(member::Args),
     /// Run this machine's agent: presence, units, scheduling
     Agent(agent::Args),
     /// Submit, start, stop and look at units
@@ -90,6 +93,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Store(args) => store::run(args, &context),
         Command::Kv(args) => kv::run(args, &context),
+        Command::Member(args) => member::run(args, &context),
         Command::Agent(args) => agent::run(args, &context),
         Command::Unit(args) => unit::run(args, &context),
         Command::Machine(args) => machine::run(args, &context),

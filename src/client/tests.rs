@@ -201,3 +201,24 @@ async fn a_watch_that_is_refused_says_so_and_one_whose_history_is_gone_too() {
     assert!(matches!(watch.next().await, Err(ClientError::Cleared { .. })));
     assert_eq!(watch.index(), Some(4));
 }
+
+#[tokio::test]
+async fn a_write_waits_a_second_for_a_connection_and_then_goes_on() {
+    // A listener whose queue of waiting connections is full lets further ones hang, as a dead network does.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let listener = socket.listen(1).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let mut queued = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address)).await
+    {
+        queued.push(stream);
+    }
+    let hole = Url::parse(&format!("http://{address}")).expect("a URL");
+    let living = Canned::start([got("v")]).await;
+    let started = Instant::now();
+    client(&[&hole, &living.url], LIMIT).put("/k", &put()).await.expect("the living one takes it");
+    let elapsed = started.elapsed();
+    assert!(elapsed >= Duration::from_millis(900) && elapsed < Duration::from_secs(3), "{elapsed:?}");
+}

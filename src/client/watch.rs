@@ -121,7 +121,7 @@ async fn next_event(spec: Spec, mut place: Place) -> (Place, Result<Event, Clien
         let since = Instant::now();
         match spec.poll(&mut place, position).await {
             Ok(event) => {
-                place.after = Some(event.node.modified_index);
+                place.after = place.after.max(Some(event.node.modified_index));
                 return (place, Ok(event));
             }
             Err(Setback::Refusal(error)) => return (place, Err(error)),

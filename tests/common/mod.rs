@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file is a crate of its own and uses a part of this
 
+// Each test program uses a part of it.
+#[allow(dead_code)]
 pub mod etcd;
 pub mod lab;
 
