@@ -101,6 +101,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop).map_err(Failure::new)?;
+        let stopping = stop.clone();
+        tokio::spawn(async move {
+            stopping.cancelled().await;
+            notify::stopping();
+        });
         store::run(settings, stop, notify::ready).await.map_err(Failure::new)
     });
     runtime.shutdown_timeout(Duration::from_secs(1));

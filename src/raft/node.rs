@@ -24,7 +24,7 @@ use crate::clock::{ClusterClock, LONGEST_STEP, Stamp, wall_nanos};
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
+/// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
 const KEPT_ENTRIES: u64 = 5000;
 
 /// Who this data folder belongs to; written once.
@@ -393,14 +393,15 @@ impl Node {
 fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let election = millis(tuning.election);
+    let kept = tuning.snapshot_count.min(KEPT_ENTRIES);
     let config = Config {
         cluster_name: "muster".into(),
         heartbeat_interval: millis(tuning.heartbeat),
         election_timeout_min: election * 2 / 5,
         election_timeout_max: election / 2,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_count),
-        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
-        replication_lag_threshold: KEPT_ENTRIES,
+        max_in_snapshot_log_to_keep: kept,
+        replication_lag_threshold: kept,
         purge_batch_size: 256,
         max_payload_entries: 256,
         enable_pre_vote: Some(true),

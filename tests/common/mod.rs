@@ -5,7 +5,9 @@
 // Each test program uses a part of it.
 #[allow(dead_code)]
 pub mod etcd;
+pub mod http;
 pub mod lab;
+pub mod store;
 
 use std::time::{Duration, Instant};
 

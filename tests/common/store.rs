@@ -1,0 +1,189 @@
+//! Store nodes as processes of their own, on ports that the kernel chose.
+
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::http::{self, Answer};
+use super::wait_for;
+
+/// How long a start may take.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A cluster of store nodes; ends when dropped.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    folder: TempDir,
+}
+
+/// One node, running or not.
+pub struct Node {
+    name: String,
+    client_port: u16,
+    arguments: Vec<String>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Cluster {
+    /// Starts `count` nodes with further arguments and waits until each of them serves.
+    pub fn start(count: usize, more: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a folder for the nodes' data");
+        let ports = free_ports(count * 2);
+        let peer = |i: usize| format!("http://127.0.0.1:{}", ports[count + i]);
+        let list: Vec<String> = (0..count).map(|i| format!("n{i}={}", peer(i))).collect();
+        let list = list.join(",");
+        let node = |i: usize| {
+            let client = format!("http://127.0.0.1:{}", ports[i]);
+            let data = folder.path().join(format!("n{i}")).display().to_string();
+            let name = format!("n{i}");
+            let mut arguments: Vec<String> = [
+                ("--name", &name),
+                ("--data-dir", &data),
+                ("--listen-client-urls", &client),
+                ("--advertise-client-urls", &client),
+                ("--listen-peer-urls", &peer(i)),
+                ("--initial-advertise-peer-urls", &peer(i)),
+                ("--initial-cluster", &list),
+            ]
+            .iter()
+            .flat_map(|(flag, value)| [flag.to_string(), value.to_string()])
+            .collect();
+            arguments.extend(more.iter().map(|word| word.to_string()));
+            let log = folder.path().join(format!("n{i}.log"));
+            Node { name, client_port: ports[i], arguments, log, child: None }
+        };
+        let nodes = (0..count).map(node).collect();
+        let mut cluster = Self { nodes, folder };
+        cluster.nodes.iter_mut().for_each(Node::launch);
+        cluster.nodes.iter_mut().for_each(Node::wait_until_healthy);
+        cluster
+    }
+
+    /// The place of the node that leads, as a running node knows it.
+    pub fn leader(&self) -> usize {
+        let mut found = None;
+        wait_for("a leader", START_LIMIT, || {
+            let running = self.nodes.iter().filter(|node| node.child.is_some());
+            found = running.filter_map(Node::leader_name).next();
+            found.is_some()
+        });
+        let name = found.expect("the condition held");
+        self.nodes.iter().position(|node| node.name == name).expect("the leader is one of us")
+    }
+
+    /// Where the nodes keep their data and logs.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                let log = std::fs::read_to_string(&node.log).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(20).collect();
+                eprintln!("---- {}:", node.name);
+                tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+        }
+        for node in &mut self.nodes {
+            node.stop_with(nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+impl Node {
+    /// Its client URL.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Starts it again with the same data and waits until it serves.
+    pub fn start(&mut self) {
+        self.launch();
+        self.wait_until_healthy();
+    }
+
+    /// Starts it without waiting.
+    pub fn launch(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .arg("store")
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the node starts");
+        self.child = Some(child);
+    }
+
+    /// Waits until it answers for the whole cluster.
+    pub fn wait_until_healthy(&mut self) {
+        let until = Instant::now() + START_LIMIT;
+        while !self.is_healthy() {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("the node's state"));
+            assert!(ended.is_none(), "{} ended at its start: {ended:?}", self.name);
+            assert!(Instant::now() < until, "{} does not serve after {START_LIMIT:?}", self.name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        self.try_request("GET", "/health", None).is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        let status = self.stop_with(nix::sys::signal::Signal::SIGKILL).expect("the node ran");
+        assert_eq!(status.signal(), Some(9));
+    }
+
+    /// Asks it to end, and waits for that.
+    pub fn terminate(&mut self) {
+        let status = self.stop_with(nix::sys::signal::Signal::SIGTERM).expect("the node ran");
+        assert!(status.success(), "{} ended with {status}", self.name);
+    }
+
+    /// Sends a signal and leaves it at that.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let child = self.child.as_ref().expect("the node runs");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("the node takes signals");
+    }
+
+    fn stop_with(&mut self, signal: nix::sys::signal::Signal) -> Option<ExitStatus> {
+        self.child.as_ref()?;
+        self.signal(signal);
+        self.child.take()?.wait().ok()
+    }
+
+    /// One request on a connection of its own.
+    pub fn request(&self, method: &str, target: &str, form: Option<&str>) -> Answer {
+        self.try_request(method, target, form)
+            .unwrap_or_else(|e| panic!("{} {method} {target}: {e}", self.name))
+    }
+
+    pub fn try_request(&self, method: &str, target: &str, form: Option<&str>) -> std::io::Result<Answer> {
+        http::request(&self.url(), method, target, form)
+    }
+
+    fn leader_name(&self) -> Option<String> {
+        let answer = self.try_request("GET", "/v2/members/leader", None).ok().filter(|a| a.status == 200)?;
+        // A member has no name until it has published it.
+        answer.json()["name"].as_str().filter(|name| !name.is_empty()).map(str::to_string)
+    }
+}
+
+/// Ports that nobody listens on, chosen by the kernel.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> =
+        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
+}

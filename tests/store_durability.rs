@@ -1,0 +1,125 @@
+//! Nothing acknowledged is ever lost: a single node is killed under load again and again.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::http::Connection;
+use common::store::Cluster;
+
+const KILLS: usize = 20;
+const WRITERS: usize = 8;
+
+/// Writes keys of its own, one after the other, until told to stop; gives back what was acknowledged last, by key.
+fn write(url: &str, writer: usize, round: usize, stop: &AtomicBool) -> BTreeMap<String, String> {
+    let mut acknowledged = BTreeMap::new();
+    let Ok(mut connection) = Connection::open(url) else { return acknowledged };
+    for count in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = format!("/load/{writer}/{}", count % 50);
+        let value = format!("{round}-{count}");
+        match connection.request("PUT", &format!("/v2/keys{key}"), Some(&format!("value={value}"))) {
+            Ok(answer) if answer.status < 300 => {
+                acknowledged.insert(key, value);
+            }
+            // The node is gone; what was sent last may or may not have been written.
+            _ => break,
+        }
+    }
+    acknowledged
+}
+
+/// `round-count` of a value.
+fn order(value: &str) -> (u64, u64) {
+    let (round, count) = value.split_once('-').expect("a value that a writer wrote");
+    (round.parse().expect("a round"), count.parse().expect("a count"))
+}
+
+#[test]
+fn a_node_killed_twenty_times_under_load_loses_no_acknowledged_write() {
+    // Snapshots come often, so that many kills fall into one.
+    let mut cluster = Cluster::start(1, &["--snapshot-count", "200"]);
+    let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
+    for round in 0..KILLS {
+        let stop = AtomicBool::new(false);
+        let url = cluster.nodes[0].url();
+        let news: Vec<BTreeMap<String, String>> = std::thread::scope(|scope| {
+            let (url, stop) = (&url, &stop);
+            let writers: Vec<_> =
+                (0..WRITERS).map(|w| scope.spawn(move || write(url, w, round, stop))).collect();
+            std::thread::sleep(Duration::from_millis(150 + 37 * round as u64 % 200));
+            cluster.nodes[0].kill();
+            stop.store(true, Ordering::Relaxed);
+            writers.into_iter().map(|w| w.join().expect("a writer")).collect()
+        });
+        let written: usize = news.iter().map(BTreeMap::len).sum();
+        assert!(written > 0, "nothing was written in round {round}");
+        acknowledged.extend(news.into_iter().flatten());
+        cluster.nodes[0].start();
+        let mut connection = Connection::open(&url).expect("the node is back");
+        for (key, value) in &acknowledged {
+            let answer = connection.request("GET", &format!("/v2/keys{key}"), None).expect("an answer");
+            let found = answer.json()["node"]["value"].as_str().map(str::to_string);
+            let found = found.unwrap_or_else(|| panic!("round {round}: {key} is lost: {}", answer.text()));
+            assert!(
+                order(&found) >= order(value),
+                "round {round}: {key} is {found}, acknowledged was {value}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_lifetime_goes_on_after_a_restart_and_the_time_away_does_not_count() {
+    let mut cluster = Cluster::start(1, &[]);
+    let node = &mut cluster.nodes[0];
+    node.request("PUT", "/v2/keys/brief", Some("value=x&ttl=2"));
+    node.kill();
+    // The condition is the passing of time itself.
+    std::thread::sleep(Duration::from_secs(3));
+    node.start();
+    assert_eq!(
+        node.request("GET", "/v2/keys/brief", None).status,
+        200,
+        "it ran out while nobody could refresh it"
+    );
+    let since = Instant::now();
+    common::wait_for("the key to run out", Duration::from_secs(5), || {
+        node.request("GET", "/v2/keys/brief", None).status == 404
+    });
+    assert!(since.elapsed() > Duration::from_millis(500), "it ran out too early");
+}
+
+#[test]
+fn a_damaged_snapshot_stops_the_start_and_is_named() {
+    let mut cluster = Cluster::start(1, &["--snapshot-count", "20"]);
+    let snapshots = cluster.folder().join("n0/snapshots");
+    let newest = || {
+        let files = std::fs::read_dir(&snapshots).expect("the folder of snapshots");
+        files.filter_map(|f| f.ok().map(|f| f.path())).find(|f| f.extension().is_some_and(|e| e == "snap"))
+    };
+    let mut count = 0;
+    common::wait_for("a snapshot", Duration::from_secs(20), || {
+        cluster.nodes[0].request("PUT", &format!("/v2/keys/k{count}"), Some("value=x"));
+        count += 1;
+        newest().is_some()
+    });
+    cluster.nodes[0].terminate();
+    let path = newest().expect("the snapshot is still there");
+    let mut bytes = std::fs::read(&path).expect("the snapshot");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).expect("the damage");
+    cluster.nodes[0].launch();
+    let log = cluster.folder().join("n0.log");
+    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    common::wait_for("an error that names the file", Duration::from_secs(20), || {
+        let log = std::fs::read_to_string(&log).expect("the log");
+        log.lines()
+            .any(|line| line.starts_with("muster:") && line.contains(&name) && line.contains("damaged"))
+    });
+}
