@@ -215,6 +215,7 @@ impl Driver {
             file: disk.filter(|disk| disk.generation.is_some()).map(|disk| disk.hash.clone()),
             generation: disk.and_then(|disk| disk.generation),
             up: self.statuses.get(unit).filter(|_| !self.unasked.contains(unit)).map(UnitStatus::is_up),
+            loaded: self.statuses.get(unit).is_none_or(|status| status.load != "not-found"),
             done: disk.and_then(|disk| disk.done.as_ref()).map(|done| done.ticket),
             busy: self.busy.contains(unit) || self.held_up.contains_key(unit),
         }
@@ -256,11 +257,11 @@ impl Driver {
     }
 
     fn job(&mut self, unit: UnitName, ticket: Option<Ticket>, start: bool) {
-        tracing::info!(%unit, "{}", if start { "starting" } else { "stopping" });
+        tracing::info!("{} {unit}", if start { "starting" } else { "stopping" });
         self.busy.insert(unit.clone());
         let systemd = self.parts.systemd.clone();
         self.jobs.spawn(async move {
-            let result = if start { systemd.start(&unit).await } else { systemd.stop(&unit).await };
+            let result = if start { start_known(&systemd, &unit).await } else { systemd.stop(&unit).await };
             Outcome::Job { unit, ticket, start, result }
         });
     }
@@ -280,7 +281,7 @@ impl Driver {
     }
 
     async fn remove(&mut self, unit: &UnitName) -> Result<(), String> {
-        tracing::info!(%unit, "removing");
+        tracing::info!("removing {unit}");
         self.parts.systemd.unlink(std::slice::from_ref(unit)).await.map_err(|error| chain(&error))?;
         self.parts.systemd.reset_failed(unit).await.map_err(|error| chain(&error))?;
         self.parts.files.remove(unit).map_err(|error| chain(&error))?;
@@ -320,7 +321,8 @@ impl Driver {
     ) {
         let verb = if start { "start" } else { "stop" };
         let problem = match &result {
-            Ok(JobResult::Done | JobResult::Skipped) => String::new(),
+            // Of a unit that failed systemd tells more than the job's result.
+            Ok(JobResult::Done | JobResult::Skipped | JobResult::Failed) => String::new(),
             Ok(result) => format!("the {verb} job ended with \"{}\"", result.as_str()),
             Err(error) => chain(error),
         };
@@ -329,7 +331,7 @@ impl Driver {
             Err(error) => error.is_refusal(),
         };
         if !problem.is_empty() {
-            tracing::warn!(%unit, "{problem}");
+            tracing::warn!("{unit}: {problem}");
         }
         match ticket {
             Some(ticket) if settled => self.done(&unit, ticket, problem),
@@ -349,7 +351,7 @@ impl Driver {
     }
 
     fn hold_up(&mut self, unit: UnitName, problem: String) {
-        tracing::warn!(%unit, "{problem}; trying again soon");
+        tracing::warn!("{unit}: {problem}; trying again soon");
         self.held_up.insert(unit, (Instant::now() + RETRY, problem));
     }
 
@@ -373,6 +375,18 @@ impl Driver {
             }
             differs
         });
+    }
+}
+
+/// Starts a unit. Should systemd remember that there was no such unit, it reads all files first: versions before 246
+/// look only then.
+async fn start_known(systemd: &Systemd, unit: &UnitName) -> Result<JobResult, BusError> {
+    match systemd.start(unit).await {
+        Err(error) if error.is_no_such_unit() => {
+            systemd.reload().await?;
+            systemd.start(unit).await
+        }
+        other => other,
     }
 }
 

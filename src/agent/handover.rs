@@ -40,7 +40,10 @@ impl Handovers {
         });
         for (unit, handover) in wanted {
             if !self.complete.contains_key(unit) && !self.under_way.contains_key(unit) {
-                tracing::info!(%unit, machine = %handover.to, "placed elsewhere; it goes from here once it runs there");
+                tracing::info!(
+                    "{unit} is placed on {} now; it goes from here once it runs there",
+                    handover.to
+                );
                 let (client, name, wait) = (self.client.clone(), unit.clone(), handover.clone());
                 let wait = self.waits.spawn(async move {
                     until_active(&client, &name, &wait).await;

@@ -25,7 +25,7 @@ pub(super) fn run(_args: Args, context: &Context) -> Result<(), Failure> {
     block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop)?;
-        let info = facts::gather(&settings, jiff::Timestamp::now().to_string()).map_err(explained)?;
+        let info = facts::gather(&settings, format!("{:.0}", jiff::Timestamp::now())).map_err(explained)?;
         let client = Client::new(&client_settings).map_err(explained)?;
         let systemd = systemd1::connect(Bus::system()).await.map_err(explained)?;
         agent::run(&settings, client, systemd, info, stop).await.map_err(explained)

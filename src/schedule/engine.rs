@@ -181,7 +181,7 @@ impl<'a> Leader<'a> {
         let (cluster, complaints) = Cluster::read(&trees);
         for (unit, complaint) in &complaints {
             if !self.unreadable.contains(unit) {
-                tracing::error!(%unit, "{complaint}; the unit is left as it is");
+                tracing::error!("{complaint}; {unit} is left as it is");
             }
         }
         self.unreadable = complaints.into_keys().collect();
@@ -204,7 +204,7 @@ impl<'a> Leader<'a> {
             Action::Wait { unit, reason } => (unit, None, reason.clone()),
             Action::Forget { unit } => return self.forget(unit).await.map(Some),
         };
-        let since = jiff::Timestamp::now().to_string();
+        let since = format!("{:.0}", jiff::Timestamp::now());
         let record = ScheduleRecord { machine, generation, reason, since, request };
         let seen = self.seen(unit);
         let put = PutOptions {
@@ -242,8 +242,8 @@ fn request_answered(action: &Action, cluster: &Cluster) -> u64 {
 
 fn tell(action: &Action) {
     match action {
-        Action::Place { unit, machine, reason } => tracing::info!(%unit, %machine, "placed: {reason}"),
-        Action::Wait { unit, reason } => tracing::info!(%unit, "waits: {reason}"),
-        Action::Forget { unit } => tracing::info!(%unit, "no longer placed"),
+        Action::Place { unit, machine, reason } => tracing::info!("{unit} goes to {machine}: {reason}"),
+        Action::Wait { unit, reason } => tracing::info!("{unit} waits: {reason}"),
+        Action::Forget { unit } => tracing::info!("{unit} is not placed any more"),
     }
 }

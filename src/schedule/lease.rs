@@ -78,7 +78,7 @@ impl Lease {
 
     /// Creates the key, or takes over what an earlier process on this machine left, or waits until it is gone.
     async fn try_take(&mut self) -> Result<Option<Instant>, ClientError> {
-        let record = EngineLease { holder: self.me.clone(), since: jiff::Timestamp::now().to_string() };
+        let record = EngineLease { holder: self.me.clone(), since: format!("{:.0}", jiff::Timestamp::now()) };
         self.value = serde_json::to_string(&record).unwrap_or_default();
         let asked = Instant::now();
         let put = PutOptions {
