@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 /// Starts logging. Call once, in daemons only: commands print to the terminal themselves.
 pub(super) fn init() {
     let filter =
-        EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+        EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     let journal = if connected_to_journal() { tracing_journald::layer().ok() } else { None };
     let registry = tracing_subscriber::registry().with(filter);
     match journal {
