@@ -105,7 +105,7 @@ fn routes(
         .then(answer_request)
         .map(with_cors)
         .recover(|_| async { Ok::<_, Infallible>(not_found()) })
-        .map(|reply| warp::Reply::into_response(reply))
+        .map(warp::Reply::into_response)
 }
 
 async fn answer_request<S, B>(
