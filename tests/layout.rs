@@ -206,6 +206,8 @@ fn sources() -> Vec<Source> {
         let path = file.strip_prefix(&src).expect("below src").to_string_lossy().into_owned();
         let text = without_tests(&read(&file)).to_string();
         let code = code_of(&text);
+        // Or the reader has taken code for a string.
+        assert_eq!(code.matches('{').count(), code.matches('}').count(), "{}: braces", file.display());
         Source { path, text, code }
     };
     files.into_iter().map(source).collect()
