@@ -1,7 +1,7 @@
 //! HTTP client of any server that speaks the etcd v2 API.
 //!
 //! A [`Client`] knows several endpoints and asks the one that answered last. When that one is gone, the next is
-//! asked: see [`failover`] for what may be asked twice. A [`Watch`] goes on over lost connections and lost
+//! asked: see `failover` for what may be asked twice. A [`Watch`] goes on over lost connections and lost
 //! endpoints without missing or repeating a change.
 //!
 //! The only place that names the HTTP library. No proxy settings of the environment apply.
