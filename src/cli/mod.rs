@@ -1,5 +1,8 @@
 //! The command line: one file per command group. Parses, calls, prints; decides nothing.
 
+#[macro_use]
+mod say;
+
 mod agent;
 mod completion;
 mod context;
@@ -22,6 +25,7 @@ mod unit;
 pub use context::{Context, Format, Global};
 pub use failure::{Failure, USAGE};
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -109,11 +113,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{error}");
+            // Nobody to read the help is nothing to complain about.
+            let _ = say::text(format_args!("{error}"));
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{error}");
+            // As above.
+            let _ = write!(std::io::stderr(), "{error}");
             ExitCode::from(USAGE)
         }
         _ => {
