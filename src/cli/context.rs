@@ -10,21 +10,25 @@ use crate::config::{ClientFragment, ClientSettings, Config, DEFAULT_PATHS, Secti
 
 /// Flags that every command takes.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Client URLs of store nodes, tried in turn [default: http://127.0.0.1:2379]
-    #[arg(long, global = true, env = "MUSTER_ENDPOINTS", value_delimiter = ',', value_name = "URLS")]
+    #[arg(long, global = true, env = "MUSTER_ENDPOINTS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(value_name = "URLS")]
     endpoints: Option<Vec<String>>,
 
     /// Time limit of one request, such as 5s
     #[arg(long, global = true, value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
 
-    /// How values are printed
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How values are printed: simple, extended or json
+    #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(value_name = "FORMAT")]
     pub output: Format,
 
     /// Read this file or folder instead of the system's configuration; may be given several times
-    #[arg(long, global = true, env = "MUSTER_CONFIG", value_delimiter = ':', value_name = "PATH")]
+    #[arg(long, global = true, env = "MUSTER_CONFIG", hide_env_values = true, value_delimiter = ':')]
+    #[arg(value_name = "PATH")]
     config: Option<Vec<PathBuf>>,
 }
 
