@@ -232,7 +232,7 @@ mod tests {
     fn what_runs_already_is_adopted() {
         let t = ticket(7, 1, true);
         let note = Step::Note { unit: unit("a.service"), ticket: t };
-        assert_eq!(one(here(t), has(Some("new"), true, None)), [note.clone()]);
+        assert_eq!(one(here(t), has(Some("new"), true, None)), std::slice::from_ref(&note));
         // The files in /run were lost: they are written again, and what runs goes on running.
         let all = one(here(t), has(None, true, None));
         assert_eq!(all.last(), Some(&note));
