@@ -44,8 +44,20 @@ impl Connection {
     pub fn open(url: &str) -> io::Result<Self> {
         let host = url.trim_start_matches("http://").trim_end_matches('/').to_string();
         let stream = TcpStream::connect(&host)?;
+        Self::with(stream, host, Duration::from_secs(15))
+    }
+
+    /// Connects to `http://address:port`; neither that nor any answer may take longer than `limit`.
+    pub fn open_within(url: &str, limit: Duration) -> io::Result<Self> {
+        let host = url.trim_start_matches("http://").trim_end_matches('/').to_string();
+        let address = host.parse().map_err(io::Error::other)?;
+        let stream = TcpStream::connect_timeout(&address, limit)?;
+        Self::with(stream, host, limit)
+    }
+
+    fn with(stream: TcpStream, host: String, limit: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(15)))?;
+        stream.set_read_timeout(Some(limit))?;
         Ok(Self { stream: BufReader::new(stream), host })
     }
 
