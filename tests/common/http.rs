@@ -79,6 +79,11 @@ impl Connection {
         self.stream.get_mut().write_all(text.as_bytes())
     }
 
+    /// Sends bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
     /// Status and headers; the body is still to come.
     pub fn read_head(&mut self) -> io::Result<Answer> {
         let broken = || io::Error::new(io::ErrorKind::UnexpectedEof, "no whole answer");
@@ -95,21 +100,33 @@ impl Connection {
         }
     }
 
-    fn read_body(&mut self, method: &str, mut answer: Answer) -> io::Result<Answer> {
-        if method == "HEAD" || answer.status == 204 {
+    /// The body that belongs to a head.
+    pub fn read_body(&mut self, method: &str, mut answer: Answer) -> io::Result<Answer> {
+        if method == "HEAD" || answer.status == 204 || answer.status < 200 {
             return Ok(answer);
         }
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk()? {
                 answer.body.extend(chunk);
             }
-        } else {
-            let length = answer.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-            let mut body = vec![0; length];
+        } else if let Some(length) = answer.header("content-length") {
+            let mut body = vec![0; length.parse().map_err(io::Error::other)?];
             self.stream.read_exact(&mut body)?;
             answer.body = body;
+        } else {
+            self.stream.read_to_end(&mut answer.body)?;
         }
         Ok(answer)
+    }
+
+    /// How long to wait for bytes.
+    pub fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))
+    }
+
+    /// The host as the server is addressed.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The next chunk of a chunked body; `None` at its end.
