@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::convert::Infallible;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,9 +51,11 @@ fn told(client: &Client) -> (mpsc::UnboundedReceiver<What>, JoinHandle<()>) {
     let task = tokio::spawn(async move {
         let tell = |change: Change| {
             sender.send(change.event).expect("the test listens");
-            std::future::ready(())
+            std::future::ready(Ok::<_, Infallible>(()))
         };
-        match watch(&client, None, tell, |trouble| eprintln!("{trouble}")).await {}
+        match watch(&client, None, tell, |trouble| eprintln!("{trouble}")).await {
+            Ok(never) | Err(never) => match never {},
+        }
     });
     (receiver, task)
 }

@@ -121,6 +121,8 @@ fn a_paused_machine_answers_nobody_and_goes_on_later() {
     two.pause();
     two.kill();
     assert_eq!(two.boot_id(), None);
+    two.start();
+    two.wait_until_booted(before.as_deref());
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn every_daemon_has_its_unit() {
 
 #[test]
 fn the_top_level_holds_what_a_reader_expects_there() {
-    const EXPECTED: [&str; 12] = [
+    const EXPECTED: [&str; 11] = [
         "Cargo.toml",
         "Cargo.lock",
         "README.md",
@@ -164,8 +164,7 @@ fn the_top_level_holds_what_a_reader_expects_there() {
         "contrib",
         "tests",
         "packaging",
-        // Seeds of failures that random tests once found, and what cargo builds.
-        "proptest-regressions",
+        // What cargo builds.
         "target",
     ];
     for entry in fs::read_dir(root()).expect("the checkout") {

@@ -2,7 +2,7 @@
 # Names, places and words that all parts of the lab share.
 
 MUSTER_LAB=${MUSTER_LAB:-lab}
-MUSTER_LAB_DIR=${MUSTER_LAB_DIR:-/var/lib/muster-lab}
+MUSTER_LAB_DIR=$(realpath -m "${MUSTER_LAB_DIR:-/var/lib/muster-lab}")
 
 # Everything of this lab that lies on the disk.
 lab_dir=$MUSTER_LAB_DIR/labs/$MUSTER_LAB

@@ -3,13 +3,18 @@
 
 instance_exists() { [ -e "$lab_dir/image" ]; }
 
+instance_expect() { instance_exists || die "there is no lab named \"$MUSTER_LAB\"; \"contrib/lab up\" makes one"; }
+
 instance_up() {
-    local count=$1 bare=$2 i began=$SECONDS
+    local count=$1 bare=$2 i began=$SECONDS owner=
+    if [ -n "${MUSTER_LAB_OWNER:-}" ]; then
+        owner=$(process_mark "$MUSTER_LAB_OWNER") || die "there is no process $MUSTER_LAB_OWNER, which MUSTER_LAB_OWNER names"
+    fi
     locked image_ensure
     locked instance_reap
     instance_clean
     mkdir -p "$lab_dir"
-    [ -z "${MUSTER_LAB_OWNER:-}" ] || process_mark "$MUSTER_LAB_OWNER" >"$lab_dir/owner" || die "there is no process $MUSTER_LAB_OWNER"
+    [ -z "$owner" ] || echo "$owner" >"$lab_dir/owner"
     payload_make "$count" "$bare"
     network_up "$count"
     for ((i = 1; i <= count; i++)); do
@@ -69,11 +74,13 @@ instance_clean() {
 
 # Removes labs whose owner has gone without a word, such as a test that was killed.
 instance_reap() {
-    local owner name pid
+    local owner name pid mark
     for owner in "$MUSTER_LAB_DIR"/labs/*/owner; do
-        [ -e "$owner" ] || continue
-        read -r pid _ <"$owner"
-        [ "$(process_mark "$pid")" != "$(cat "$owner")" ] || continue
+        # It may be about to be written, or to go with its lab.
+        mark=$(cat "$owner" 2>/dev/null) || continue
+        [ -n "$mark" ] || continue
+        pid=${mark% *}
+        [ "$(process_mark "$pid")" != "$mark" ] || continue
         name=$(basename "$(dirname "$owner")")
         say "removing lab \"$name\": its owner, process $pid, is gone"
         MUSTER_LAB=$name "$here/lab" down
@@ -82,7 +89,7 @@ instance_reap() {
 
 instance_status() {
     local i state boot
-    instance_exists || die "there is no lab named \"$MUSTER_LAB\""
+    instance_expect
     printf '%-8s %-12s %-6s %-10s %s\n' MACHINE ADDRESS LINK STATE BOOT
     for i in $(machine_numbers); do
         state=$(machine_state "$i")

@@ -30,14 +30,18 @@ machine_start() {
     wait_until 20 cgroup_empty "m$i" || die "m$i runs already"
     dir=$(machine_dir "$i")
     setsid unshare --mount --propagation private \
-        env MUSTER_LAB="$MUSTER_LAB" MUSTER_LAB_DIR="$MUSTER_LAB_DIR" "$here/lab" supervise "$i" \
+        env MUSTER_LAB="$MUSTER_LAB" MUSTER_LAB_DIR="$MUSTER_LAB_DIR" "$here/lab" supervise "$i" "$(readlink /proc/self/ns/mnt)" \
         </dev/null >>"$dir/supervisor.log" 2>&1 &
     wait_until 10 cgroup_populated "m$i" || die "m$i does not start; see $dir/supervisor.log"
 }
 
-# The supervisor: boots the machine, and again after each reboot, until it is powered off or killed.
+# The supervisor: boots the machine, and again after each reboot, until it is powered off or killed. It is given the mount
+# namespace that it must have left.
 machine_supervise() {
     local i=$1 dir code
+    case ${2:-} in
+        '' | "$(readlink /proc/self/ns/mnt)") wrong "supervise is what the lab itself runs; boot a machine with \"contrib/lab start $i\"" ;;
+    esac
     dir=$(machine_dir "$i")
     cgroup_join "m$i/keeper"
     mount -t overlay overlay \
@@ -105,7 +109,11 @@ machine_shell() {
 
 machine_console() { cat "$(machine_dir "$1")/console.log"; }
 
-machine_kill() { cgroup_kill "m$1"; }
+machine_kill() {
+    cgroup_kill "m$1"
+    # A paused machine must not be born frozen.
+    [ ! -e "$(cgroup_path "m$1/box")" ] || echo 0 >"$(cgroup_path "m$1/box")/cgroup.freeze"
+}
 
 machine_pause() { machine_freeze "$1" 1; }
 

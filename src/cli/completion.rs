@@ -14,6 +14,8 @@ pub struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    clap_complete::generate(args.shell, &mut Cli::command(), "muster", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "muster", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
     Ok(())
 }

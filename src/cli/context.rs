@@ -8,26 +8,27 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use crate::config::{ClientFragment, ClientSettings, Config, DEFAULT_PATHS, Section, Span};
 
-/// Where these flags stand in every help, behind the command's own.
-const HEADING: &str = "Options of every command";
-
 /// Flags that every command takes.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Client URLs of store nodes, tried in turn [default: http://127.0.0.1:2379]
-    #[arg(long, global = true, help_heading = HEADING, env = "MUSTER_ENDPOINTS", value_delimiter = ',', value_name = "URLS")]
+    #[arg(long, global = true, env = "MUSTER_ENDPOINTS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(value_name = "URLS")]
     endpoints: Option<Vec<String>>,
 
     /// Time limit of one request [default: 5s]
-    #[arg(long, global = true, help_heading = HEADING, value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, global = true, value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
 
-    /// How values are printed
-    #[arg(short, long, global = true, help_heading = HEADING, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How values are printed: simple, extended or json
+    #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(value_name = "FORMAT")]
     pub output: Format,
 
     /// Read this file or folder instead of the system's configuration; may be given several times
-    #[arg(long, global = true, help_heading = HEADING, env = "MUSTER_CONFIG", value_delimiter = ':', value_name = "PATH")]
+    #[arg(long, global = true, env = "MUSTER_CONFIG", hide_env_values = true, value_delimiter = ':')]
+    #[arg(value_name = "PATH")]
     config: Option<Vec<PathBuf>>,
 }
 

@@ -34,9 +34,9 @@ async fn ls(client: &Client, format: Format) -> Result<(), Failure> {
     let view = View::load(client).await?;
     match format {
         Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&documents(&view)).map_err(Failure::new)?);
+            outln!("{}", serde_json::to_string_pretty(&documents(&view)).map_err(Failure::new)?);
         }
-        Format::Simple => print!("{}", simple(&view)),
+        Format::Simple => out!("{}", simple(&view)),
         Format::Extended => {
             let header = [
                 "MACHINE",
@@ -51,7 +51,7 @@ async fn ls(client: &Client, format: Format) -> Result<(), Failure> {
                 "VERSION",
                 "BOOT",
             ];
-            print!("{}", table::render(&header, &rows(&view, true)));
+            out!("{}", table::render(&header, &rows(&view, true)));
         }
     }
     Ok(())

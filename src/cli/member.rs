@@ -23,7 +23,7 @@ enum Verb {
 pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let Verb::Ls = args.verb;
     let client = Client::new(&context.client_settings()?).map_err(Failure::new)?;
-    print!("{}", block_on(list(&client, context.output))?);
+    out!("{}", block_on(list(&client, context.output))?);
     Ok(())
 }
 

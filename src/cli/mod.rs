@@ -1,5 +1,8 @@
 //! The command line: one file per command group. Parses, calls, prints; decides nothing.
 
+#[macro_use]
+mod say;
+
 mod agent;
 mod completion;
 mod context;
@@ -22,7 +25,6 @@ mod unit;
 pub use context::{Context, Format, Global};
 pub use failure::{Failure, USAGE};
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -109,7 +111,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A reader that has seen enough, such as head, has gone by now.
-            let _ = write!(std::io::stdout(), "{error}");
+            let _ = say::text(format_args!("{error}"));
             ExitCode::SUCCESS
         }
         _ => {

@@ -14,12 +14,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Calls `tell` for every change of the heartbeats of `name`, or of all, one after the other, in order. Goes on over
 /// outages of the store: what was missed is found out afterwards. Calls `trouble` once for each outage.
-pub async fn watch<Told: Future<Output = ()>>(
+///
+/// # Errors
+/// Ends only with the first error of `tell`.
+pub async fn watch<E, Told: Future<Output = Result<(), E>>>(
     client: &Client,
     name: Option<&BeatName>,
     mut tell: impl FnMut(Change) -> Told,
     mut trouble: impl FnMut(String),
-) -> Infallible {
+) -> Result<Infallible, E> {
     let folder = name.map_or_else(|| HEARTBEATS.to_string(), heartbeats);
     let mut tracker = Tracker::default();
     let mut silent = false;
@@ -36,14 +39,14 @@ pub async fn watch<Told: Future<Output = ()>>(
         };
         silent = false;
         for change in tracker.relist(&list::who(&lines)) {
-            tell(change).await;
+            tell(change).await?;
         }
         let mut events = client.watch(&folder, true, Some(index));
         loop {
             match events.next().await {
                 Ok(event) => {
                     for change in tracker.saw(&event.action, &event.node.key) {
-                        tell(change).await;
+                        tell(change).await?;
                     }
                 }
                 // Events were missed: the list tells what became of them.

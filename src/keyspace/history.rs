@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Action, Event, Key, KeyError};
+use super::{Event, KeyError, Kind};
 
 /// The last so many indexes' worth of changes.
 #[derive(Clone, Debug)]
@@ -72,10 +72,9 @@ pub fn concerns(event: &Event, path: &[u8], recursive: bool) -> bool {
     if recursive && key.is_below(path) {
         return !key.is_hidden_from(path);
     }
-    removes_above(event.action, key, path)
+    event.node.node.kind == Kind::GoneDir && lies_below(path, key.as_bytes())
 }
 
-fn removes_above(action: Action, key: &Key, path: &[u8]) -> bool {
-    let dir = key.as_bytes();
-    action.removes() && path.len() > dir.len() && path.starts_with(dir) && path[dir.len()] == b'/'
+fn lies_below(path: &[u8], dir: &[u8]) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +18,9 @@ use super::wire::{self, Hello, PREFACE, Request, Response};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long sent data may stay unacknowledged by the other machine's TCP (tcp(7), TCP_USER_TIMEOUT).
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(3);
 
 /// A way to one member. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -94,9 +98,18 @@ impl Channel {
     }
 }
 
+/// Sends small messages at once, and gives a connection up whose data nobody acknowledges: after a partition, TCP
+/// alone would wait for its own next try, which may be far away.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let limit = u32::try_from(UNACKNOWLEDGED_LIMIT.as_millis()).unwrap_or(u32::MAX);
+    nix::sys::socket::setsockopt(stream, TcpUserTimeout, &limit)?;
+    Ok(())
+}
+
 async fn connect(address: &str, hello: &Hello) -> io::Result<Connection> {
     let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    tune(&stream)?;
     let (read, mut write) = stream.into_split();
     write.write_all(PREFACE).await?;
     let mut sink = FramedWrite::new(write, wire::codec());

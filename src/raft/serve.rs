@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::channel::tune;
 use super::node::Node;
 use super::state::SnapshotFile;
 use super::types::{RaftVote, TypeConfig};
@@ -53,7 +54,7 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationTok
 }
 
 async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+    tune(&stream)?;
     let greeting = async {
         let mut preface = [0; PREFACE.len()];
         stream.read_exact(&mut preface).await?;

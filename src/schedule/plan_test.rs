@@ -1,6 +1,7 @@
 //! The plan, in sentences and under random clusters.
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
 use crate::model::options::{Options, Patterns};
@@ -343,6 +344,12 @@ fn single_on<'a>(cluster: &'a Cluster, id: &MachineId) -> Vec<&'a UnitName> {
 }
 
 proptest! {
+    // Cases that failed once lie beside this file and are tried first.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn the_same_cluster_gives_the_same_plan(cluster in some_cluster()) {
         prop_assert_eq!(plan(&cluster), plan(&cluster.clone()));

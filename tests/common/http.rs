@@ -44,8 +44,20 @@ impl Connection {
     pub fn open(url: &str) -> io::Result<Self> {
         let host = url.trim_start_matches("http://").trim_end_matches('/').to_string();
         let stream = TcpStream::connect(&host)?;
+        Self::with(stream, host, Duration::from_secs(15))
+    }
+
+    /// Connects to `http://address:port`; neither that nor any answer may take longer than `limit`.
+    pub fn open_within(url: &str, limit: Duration) -> io::Result<Self> {
+        let host = url.trim_start_matches("http://").trim_end_matches('/').to_string();
+        let address = host.parse().map_err(io::Error::other)?;
+        let stream = TcpStream::connect_timeout(&address, limit)?;
+        Self::with(stream, host, limit)
+    }
+
+    fn with(stream: TcpStream, host: String, limit: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(15)))?;
+        stream.set_read_timeout(Some(limit))?;
         Ok(Self { stream: BufReader::new(stream), host })
     }
 
@@ -67,6 +79,11 @@ impl Connection {
         self.stream.get_mut().write_all(text.as_bytes())
     }
 
+    /// Sends bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
     /// Status and headers; the body is still to come.
     pub fn read_head(&mut self) -> io::Result<Answer> {
         let broken = || io::Error::new(io::ErrorKind::UnexpectedEof, "no whole answer");
@@ -83,21 +100,33 @@ impl Connection {
         }
     }
 
-    fn read_body(&mut self, method: &str, mut answer: Answer) -> io::Result<Answer> {
-        if method == "HEAD" || answer.status == 204 {
+    /// The body that belongs to a head.
+    pub fn read_body(&mut self, method: &str, mut answer: Answer) -> io::Result<Answer> {
+        if method == "HEAD" || answer.status == 204 || answer.status < 200 {
             return Ok(answer);
         }
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk()? {
                 answer.body.extend(chunk);
             }
-        } else {
-            let length = answer.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-            let mut body = vec![0; length];
+        } else if let Some(length) = answer.header("content-length") {
+            let mut body = vec![0; length.parse().map_err(io::Error::other)?];
             self.stream.read_exact(&mut body)?;
             answer.body = body;
+        } else {
+            self.stream.read_to_end(&mut answer.body)?;
         }
         Ok(answer)
+    }
+
+    /// How long to wait for bytes.
+    pub fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))
+    }
+
+    /// The host as the server is addressed.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The next chunk of a chunked body; `None` at its end.

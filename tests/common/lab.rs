@@ -1,9 +1,12 @@
 //! Real systemd machines for tests: a handle on one lab of `contrib/lab`.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
 
 use super::wait_for;
 
@@ -58,6 +61,14 @@ impl Lab {
     /// All machines, from 1 up.
     pub fn machines(&self) -> impl Iterator<Item = Machine<'_>> {
         (1..=self.count).map(|number| Machine { lab: self, number })
+    }
+
+    /// Moves this thread, and with it what it starts from now on, into the lab's network for good: connections to the
+    /// machines can be opened then.
+    pub fn enter_network(&self) {
+        let place = format!("/run/netns/muster-{}", self.name);
+        let network = File::open(&place).unwrap_or_else(|e| panic!("{place}: {e}"));
+        setns(network, CloneFlags::CLONE_NEWNET).expect("a thread of root may change its network");
     }
 
     /// A command of this computer that will run inside the lab's network, where the machines' addresses are.
@@ -129,6 +140,18 @@ impl Machine<'_> {
     /// Its address in the lab's network.
     pub fn address(&self) -> String {
         format!("10.77.0.{}", self.number + 10)
+    }
+
+    /// The base URL of its store.
+    pub fn url(&self) -> String {
+        format!("http://{}:2379", self.address())
+    }
+
+    /// Writes a file on it, and the folders above.
+    #[track_caller]
+    pub fn write(&self, path: &str, text: &str) {
+        let script = format!("mkdir -p \"$(dirname {path})\" && cat >{path} <<'THE-END'\n{text}\nTHE-END\n");
+        self.ok(&["sh", "-c", &script]);
     }
 
     /// A command that will run on the machine as root.

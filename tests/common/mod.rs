@@ -6,6 +6,7 @@ pub mod etcd;
 pub mod http;
 pub mod lab;
 pub mod store;
+pub mod writer;
 
 use std::time::{Duration, Instant};
 

@@ -18,8 +18,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let client = Client::new(&context.client_settings()?).map_err(Failure::new)?;
     let (lines, _) = block_on(async { list(&client, args.name.as_ref()).await.map_err(Failure::new) })?;
     match context.output {
-        Format::Json => println!("{}", serde_json::to_string(&lines).map_err(Failure::new)?),
-        Format::Simple | Format::Extended => print!("{}", table(&lines, Timestamp::now())),
+        Format::Json => outln!("{}", serde_json::to_string(&lines).map_err(Failure::new)?),
+        Format::Simple | Format::Extended => out!("{}", table(&lines, Timestamp::now())),
     }
     Ok(())
 }

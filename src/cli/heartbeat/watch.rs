@@ -29,13 +29,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     block_on(async {
         let command = args.exec.as_deref();
         let tell = |change: Change| async move {
-            println!("{}", line(&change, output));
+            outln!("{}", line(&change, output));
             if let Some(command) = command {
                 hook(command, &change).await;
             }
+            Ok::<_, Failure>(())
         };
         let trouble = |trouble| eprintln!("muster: {trouble}; watching on");
-        match watch(&client, args.name.as_ref(), tell, trouble).await {}
+        match watch(&client, args.name.as_ref(), tell, trouble).await? {}
     })
 }
 

@@ -1,10 +1,9 @@
 //! Where the verbs' output goes: forms to standard output, refusals to standard error.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
 
 use super::render::{self, Shown};
-use crate::cli::{Failure, Format};
+use crate::cli::{Failure, Format, say};
 use crate::client::{Answer, ClientError, Event};
 
 /// Exit status when the store said no or cannot be reached.
@@ -18,7 +17,7 @@ pub(super) struct Output {
 impl Output {
     /// Prints the outcome of a read or a write of a file.
     pub fn answer(&self, answer: &Answer) -> Result<(), Failure> {
-        print(&render::response(&Shown::from(answer), self.format))
+        say::text(format_args!("{}", render::response(&Shown::from(answer), self.format)))
     }
 
     /// Prints the outcome of a verb that says nothing for people.
@@ -30,26 +29,16 @@ impl Output {
     pub fn event(&self, event: &Event, named: bool) -> Result<(), Failure> {
         let heading =
             if named && self.format != Format::Json { render::heading(event) } else { String::new() };
-        print(&(heading + &render::response(&Shown::from(event), self.format)))
+        say::text(format_args!("{}", (heading + &render::response(&Shown::from(event), self.format))))
     }
 
     /// Prints the keys of a listing.
     pub fn listing(&self, answer: &Answer, mark_directories: bool) -> Result<(), Failure> {
         match self.format {
-            Format::Simple => print(&render::listing(&answer.node, mark_directories)),
+            Format::Simple => say::text(format_args!("{}", render::listing(&answer.node, mark_directories))),
             Format::Extended | Format::Json => self.answer(answer),
         }
     }
-}
-
-/// Writes at once, so that whoever reads a pipe sees each change when it happens.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-        // The reader has seen enough, as in `muster kv ls | head`.
-        ErrorKind::BrokenPipe => Failure::with_code(1, ""),
-        _ => Failure::new(format!("cannot write to standard output: {error}")),
-    })
 }
 
 /// The store's refusal or silence, worded as etcdctl does: status 4.

@@ -83,8 +83,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
 async fn status(client: &Client, group: &Group, output: Format) -> Result<(), Failure> {
     let overview = Overview::read(client, group).await.map_err(Failure::new)?;
     match output {
-        Format::Json => println!("{}", serde_json::to_string(&overview).map_err(Failure::new)?),
-        Format::Simple | Format::Extended => print!("{}", render::overview(&overview)),
+        Format::Json => outln!("{}", serde_json::to_string(&overview).map_err(Failure::new)?),
+        Format::Simple | Format::Extended => out!("{}", render::overview(&overview)),
     }
     Ok(())
 }
@@ -95,8 +95,7 @@ async fn take(lock: &Lock, id: MachineId, output: Format) -> Result<(), Failure>
         .await
         .map_err(|error| Failure::new(format!("cannot take the reboot lock for {id}: {error}")))?;
     let already = if changed.change == Change::None { " already" } else { "" };
-    print(output, &changed.after, &format!("{id} holds the lock{already}, {}", free(&changed.after)));
-    Ok(())
+    print(output, &changed.after, &format!("{id} holds the lock{already}, {}", free(&changed.after)))
 }
 
 async fn give_back(lock: &Lock, id: MachineId, output: Format) -> Result<(), Failure> {
@@ -111,26 +110,21 @@ async fn give_back(lock: &Lock, id: MachineId, output: Format) -> Result<(), Fai
         output,
         &changed.after,
         &format!("{id} does not hold the lock any longer, {}", free(&changed.after)),
-    );
-    Ok(())
+    )
 }
 
 async fn set_max(lock: &Lock, max: i64, output: Format) -> Result<(), Failure> {
     let changed = lock.set_max(max).await.map_err(Failure::new)?;
-    print(
-        output,
-        &changed.after,
-        &format!("Old-Max: {}\nMax: {}", changed.before.max(), changed.after.max()),
-    );
-    Ok(())
+    print(output, &changed.after, &format!("Old-Max: {}\nMax: {}", changed.before.max(), changed.after.max()))
 }
 
 /// For programs the document itself, for people a sentence.
-fn print(output: Format, semaphore: &Semaphore, sentence: &str) {
+fn print(output: Format, semaphore: &Semaphore, sentence: &str) -> Result<(), Failure> {
     match output {
-        Format::Json => println!("{}", semaphore.render()),
-        Format::Simple | Format::Extended => println!("{sentence}"),
+        Format::Json => outln!("{}", semaphore.render()),
+        Format::Simple | Format::Extended => outln!("{sentence}"),
     }
+    Ok(())
 }
 
 fn free(semaphore: &Semaphore) -> String {

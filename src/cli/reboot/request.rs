@@ -62,8 +62,8 @@ pub(super) async fn request(args: Args, client: Client, group: Group, output: Fo
     for id in &machines {
         records.put_request(id, &request).await.map_err(Failure::new)?;
         match output {
-            Format::Json => println!("{}", serde_json::json!({"machine": id, "requested": request})),
-            Format::Simple | Format::Extended => println!("{id} was asked to reboot: {}", request.reason),
+            Format::Json => outln!("{}", serde_json::json!({"machine": id, "requested": request})),
+            Format::Simple | Format::Extended => outln!("{id} was asked to reboot: {}", request.reason),
         }
     }
     if args.wait { follow(&client, &group, machines).await } else { Ok(()) }
@@ -73,7 +73,7 @@ pub(super) async fn cancel(args: CancelArgs, client: Client, group: Group) -> Re
     let records = Records::new(client, group);
     for id in args.whom.or_this()? {
         records.remove_request(&id, None).await.map_err(Failure::new)?;
-        println!("{id} is not asked to reboot any longer");
+        outln!("{id} is not asked to reboot any longer");
     }
     Ok(())
 }
@@ -121,7 +121,7 @@ async fn follow(client: &Client, group: &Group, machines: BTreeSet<MachineId>) -
                 None => "done".into(),
             };
             if said.get(id) != Some(&state) {
-                println!("{id} {state}");
+                outln!("{id} {state}");
                 said.insert(id.clone(), state);
             }
         }

@@ -31,8 +31,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         return Err(Failure::new(error));
     }
     match context.output {
-        Format::Json => println!("{}", serde_json::to_string(&report).map_err(Failure::new)?),
-        Format::Simple | Format::Extended => print!("{}", render::screen(&report, jiff::Timestamp::now())),
+        Format::Json => outln!("{}", serde_json::to_string(&report).map_err(Failure::new)?),
+        Format::Simple | Format::Extended => out!("{}", render::screen(&report, jiff::Timestamp::now())),
     }
     match report.without_keys() {
         Some(_) => Err(Failure::new("the store answers, but no key can be read: has it lost its quorum?")),

@@ -41,7 +41,7 @@ pub(super) async fn submit(client: &Client, arguments: &[String], replace: bool)
                     }
                 },
             };
-            println!("{unit}: {word}");
+            outln!("{unit}: {word}");
             Ok(())
         }
     };

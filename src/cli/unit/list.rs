@@ -30,9 +30,9 @@ pub(super) async fn ls(client: &Client, all: bool, format: Format) -> Result<(),
     let view = View::load(client).await?;
     let rows = rows(&view, all);
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&rows).map_err(Failure::new)?),
-        Format::Simple => print!("{}", simple(&view, &rows)),
-        Format::Extended => print!("{}", extended(&rows)),
+        Format::Json => outln!("{}", serde_json::to_string_pretty(&rows).map_err(Failure::new)?),
+        Format::Simple => out!("{}", simple(&view, &rows)),
+        Format::Extended => out!("{}", extended(&rows)),
     }
     Ok(())
 }

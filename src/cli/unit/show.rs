@@ -15,11 +15,11 @@ pub(super) async fn cat(client: &Client, arguments: &[String]) -> Result<(), Fai
         let record = stored.ok_or_else(|| Failure::new(format!("{unit} is not known")))?.record;
         let text = source::text(client, &unit, &record.hash).await?;
         if arguments.len() > 1 {
-            println!("# {unit}");
+            outln!("# {unit}");
         }
-        print!("{text}");
+        out!("{text}");
         if !text.ends_with('\n') {
-            println!();
+            outln!();
         }
     }
     Ok(())
@@ -33,11 +33,11 @@ pub(super) async fn status(client: &Client, arguments: &[String], format: Format
     }
     if format == Format::Json {
         let all: Vec<_> = units.iter().map(|unit| document(&view, unit)).collect();
-        println!("{}", serde_json::to_string_pretty(&all).map_err(Failure::new)?);
+        outln!("{}", serde_json::to_string_pretty(&all).map_err(Failure::new)?);
         return Ok(());
     }
     let blocks: Vec<String> = units.iter().map(|unit| block(&view, unit)).collect();
-    print!("{}", blocks.join("\n"));
+    out!("{}", blocks.join("\n"));
     Ok(())
 }
 

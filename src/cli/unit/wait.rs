@@ -42,10 +42,10 @@ pub(super) async fn wait(client: &Client, goals: BTreeMap<UnitName, Goal>, how: 
             }
         }
         let Some(view) = live.view() else { continue };
+        let mut reached = Vec::new();
         open.retain(|unit, (goal, at)| match progress(&view, unit, *goal) {
             Progress::Reached(word) => {
-                line.clear();
-                println!("{unit}: {word}");
+                reached.push(format!("{unit}: {word}"));
                 false
             }
             Progress::Failed(why) => {
@@ -61,6 +61,10 @@ pub(super) async fn wait(client: &Client, goals: BTreeMap<UnitName, Goal>, how: 
                 true
             }
         });
+        line.clear();
+        for sentence in reached {
+            outln!("{sentence}");
+        }
         line.show(&open);
     }
     line.clear();

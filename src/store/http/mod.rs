@@ -76,8 +76,11 @@ where
         return;
     }
     let service = TowerToHyperService::new(service);
-    let connection =
-        http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service);
+    // Some clients of etcd look for the names as Go writes them.
+    let connection = http1::Builder::new()
+        .pipeline_flush(true)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -1,0 +1,365 @@
+//! Agents with service managers in memory, against a real etcd: several machines in one process.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::etcd::Etcd;
+use muster::agent::{self, AgentError};
+use muster::client::{Client, DeleteOptions, GetOptions, PutOptions};
+use muster::config::{AgentFragment, AgentSettings, ClientSettings};
+use muster::ids::UnitName;
+use muster::model::machine::MachineInfo;
+use muster::model::unit::{Desired, ScheduleRecord, UnitRecord, UnitState};
+use muster::model::{self, unitfile};
+use muster::systemd::Systemd;
+use muster::systemd::fake::Fake;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio_util::sync::CancellationToken;
+
+const TTL: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A machine whose systemd and disk outlive its agent.
+struct Machine {
+    name: String,
+    boot: String,
+    disk: tempfile::TempDir,
+    systemd: Fake,
+    agent: Option<(CancellationToken, JoinHandle<Result<(), AgentError>>)>,
+}
+
+impl Machine {
+    fn new(name: &str) -> Self {
+        let disk = tempfile::tempdir().expect("a folder");
+        Self {
+            name: name.into(),
+            boot: format!("boot-of-{name}"),
+            disk,
+            systemd: Fake::default(),
+            agent: None,
+        }
+    }
+
+    fn start_agent(&mut self, etcd: &Etcd) {
+        let fragment: AgentFragment =
+            toml::from_str("presence_ttl = '3s'\nlease_ttl = '2s'").expect("settings");
+        let mut settings: AgentSettings = fragment.try_into().expect("settings");
+        settings.run_directory = self.disk.path().join("run");
+        settings.systemd_directory = self.disk.path().join("systemd");
+        let info: MachineInfo = serde_json::from_value(serde_json::json!({
+            "id": self.name, "hostname": self.name, "boot_id": self.boot,
+        }))
+        .expect("a machine");
+        let (client, systemd, stop) =
+            (client(etcd), Systemd::new(self.systemd.clone()), CancellationToken::new());
+        let ending = stop.clone();
+        let run = async move { agent::run(&settings, client, systemd, info, ending).await };
+        self.agent = Some((stop, spawn_local(run)));
+    }
+
+    /// The agent, or the whole machine, is gone without a word.
+    fn kill_agent(&mut self) {
+        if let Some((_, task)) = self.agent.take() {
+            task.abort();
+        }
+    }
+
+    async fn stop_agent(&mut self) -> Result<(), AgentError> {
+        let (stop, task) = self.agent.take().expect("an agent");
+        stop.cancel();
+        task.await.expect("no panic")
+    }
+
+    fn active(&self, unit: &str) -> bool {
+        self.systemd.get(&name(unit)).is_some_and(|status| status.active == "active")
+    }
+}
+
+fn name(unit: &str) -> UnitName {
+    unit.parse().expect("a unit's name")
+}
+
+/// The test's own client, patient with a slow disk.
+fn client(etcd: &Etcd) -> Client {
+    client_with(etcd, LIMIT)
+}
+
+fn client_with(etcd: &Etcd, request_timeout: Duration) -> Client {
+    let endpoints = vec![etcd.url().parse().expect("a URL")];
+    Client::new(&ClientSettings { endpoints, request_timeout }).expect("a client")
+}
+
+/// Stores a unit's text and what is wanted of it.
+async fn want(client: &Client, unit: &str, text: &str, desired: Desired, generation: u64) {
+    let (unit, hash) = (name(unit), unitfile::hash(text));
+    let put = |value: String| PutOptions { value: Some(value), ..Default::default() };
+    client.put(&model::file(&hash), &put(text.into())).await.expect("a text");
+    let options = unitfile::options(&unit, text).expect("options");
+    let record = UnitRecord { hash, options, desired, generation, partition: Default::default() };
+    let value = serde_json::to_string(&record).expect("a record");
+    client.put(&model::unit(&unit), &put(value)).await.expect("a record");
+}
+
+async fn launch(client: &Client, unit: &str, text: &str) {
+    want(client, unit, text, Desired::Launched, 1).await;
+}
+
+async fn read<T: serde::de::DeserializeOwned>(client: &Client, key: &str) -> Option<T> {
+    let answer = client.get(key, &GetOptions::linearizable()).await.ok()?;
+    serde_json::from_str(answer.node.value.as_deref()?).ok()
+}
+
+async fn schedule(client: &Client, unit: &str) -> Option<ScheduleRecord> {
+    read(client, &model::schedule(&name(unit))).await
+}
+
+async fn state(client: &Client, machine: &str, unit: &str) -> Option<UnitState> {
+    read(client, &model::machine_unit(&machine.parse().expect("an id"), &name(unit))).await
+}
+
+/// Waits until `holds`, and says how long that took.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < LIMIT, "waited {LIMIT:?} in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    began.elapsed()
+}
+
+fn in_a_cluster<F: Future<Output = ()>>(test: impl FnOnce(Etcd) -> F) {
+    let Some(etcd) = Etcd::start() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, test(etcd));
+}
+
+const PLAIN: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
+const SHY: &str = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nConflicts=web@*.service\n";
+
+#[test]
+fn units_spread_move_when_a_machine_dies_and_wait_with_a_reason() {
+    in_a_cluster(async |etcd| {
+        let mut machines = ["m1", "m2", "m3"].map(Machine::new);
+        machines.iter_mut().for_each(|machine| machine.start_agent(&etcd));
+        let client = client(&etcd);
+        for unit in ["web@1.service", "web@2.service", "web@3.service"] {
+            launch(&client, unit, SHY).await;
+        }
+        launch(&client, "free.service", PLAIN).await;
+        let up = |machines: &[Machine], unit: &str| machines.iter().position(|machine| machine.active(unit));
+        let units = ["web@1.service", "web@2.service", "web@3.service", "free.service"];
+        until("four active units", async || units.iter().all(|unit| up(&machines, unit).is_some())).await;
+        let mut homes: Vec<_> = units[..3].iter().map(|unit| up(&machines, unit)).collect();
+        homes.sort();
+        assert_eq!(homes, [Some(0), Some(1), Some(2)]);
+
+        // The machine with the free unit dies, and its web unit finds no other place.
+        let dead = up(&machines, "free.service").expect("a machine");
+        let homeless = units[..3].iter().find(|unit| machines[dead].active(unit)).expect("a web unit");
+        machines[dead].kill_agent();
+        let survivors: Vec<&Machine> =
+            machines.iter().enumerate().filter(|(n, _)| *n != dead).map(|(_, machine)| machine).collect();
+        let took =
+            until("the free unit elsewhere", async || survivors.iter().any(|m| m.active("free.service")))
+                .await;
+        assert!(took <= TTL + Duration::from_secs(2), "it took {took:?}");
+        until("a reason", async || {
+            schedule(&client, homeless).await.is_some_and(|record| record.machine.is_none())
+        })
+        .await;
+        let reason = schedule(&client, homeless).await.expect("a record").reason;
+        assert!(reason.contains("conflicts with web@"), "{reason}");
+        let calls = survivors.iter().flat_map(|machine| machine.systemd.calls()).collect::<Vec<_>>();
+        assert!(!calls.iter().any(|call| call.starts_with("stop")), "{calls:?}");
+    });
+}
+
+#[test]
+fn a_restarted_agent_adopts_what_runs() {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        launch(&client, "a.service", PLAIN).await;
+        until("the unit", async || machine.active("a.service")).await;
+        until("its state", async || state(&client, "m1", "a.service").await.is_some_and(|s| s.request == 1))
+            .await;
+        let before = machine.systemd.get(&name("a.service"));
+
+        machine.stop_agent().await.expect("an orderly end");
+        let info: MachineInfo = read(&client, "/muster/machines/m1/info").await.expect("still present");
+        assert!(info.agent_stopped);
+        machine.systemd.clear_calls();
+        machine.start_agent(&etcd);
+        until("the agent", async || {
+            read::<MachineInfo>(&client, "/muster/machines/m1/info")
+                .await
+                .is_some_and(|info| !info.agent_stopped)
+        })
+        .await;
+        // A second unit shows that the agent has looked at everything.
+        launch(&client, "b.service", PLAIN).await;
+        until("another unit", async || machine.active("b.service")).await;
+        assert_eq!(machine.systemd.get(&name("a.service")), before);
+        let calls = machine.systemd.calls();
+        assert!(!calls.iter().any(|call| call.contains("a.service")), "{calls:?}");
+    });
+}
+
+#[test]
+fn a_store_that_is_away_longer_than_the_ttl_moves_and_stops_nothing() {
+    in_a_cluster(async |mut etcd| {
+        let mut machines = ["m1", "m2"].map(Machine::new);
+        machines.iter_mut().for_each(|machine| machine.start_agent(&etcd));
+        let units = ["a.service", "b.service", "c.service"];
+        for unit in units {
+            launch(&client(&etcd), unit, PLAIN).await;
+        }
+        let homes = |machines: &[Machine]| -> BTreeMap<&str, Vec<Option<u32>>> {
+            let pid =
+                |unit: &str, machine: &Machine| machine.systemd.get(&name(unit)).and_then(|s| s.main_pid);
+            units.iter().map(|unit| (*unit, machines.iter().map(|m| pid(unit, m)).collect())).collect()
+        };
+        until("three units", async || units.iter().all(|unit| machines.iter().any(|m| m.active(unit)))).await;
+        let before = homes(&machines);
+
+        etcd.kill();
+        let away = Instant::now();
+        until("an outage longer than the TTL", async || away.elapsed() > TTL * 2).await;
+        assert_eq!(homes(&machines), before);
+        etcd.restart();
+        let client = client(&etcd);
+        until("both machines", async || {
+            let mut present = 0;
+            for machine in ["m1", "m2"] {
+                let info = read::<MachineInfo>(&client, &format!("/muster/machines/{machine}/info")).await;
+                present += usize::from(info.is_some());
+            }
+            present == 2
+        })
+        .await;
+        launch(&client, "late.service", PLAIN).await;
+        until("work goes on", async || machines.iter().any(|machine| machine.active("late.service"))).await;
+        let back = Instant::now();
+        until("time enough to bury the living", async || back.elapsed() > TTL + Duration::from_secs(1)).await;
+        assert_eq!(homes(&machines), before);
+    });
+}
+
+#[test]
+fn a_wiped_or_broken_registry_stops_nothing() {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        launch(&client, "a.service", PLAIN).await;
+        launch(&client, "b.service", PLAIN).await;
+        until("both units", async || machine.active("a.service") && machine.active("b.service")).await;
+        machine.systemd.clear_calls();
+
+        let nonsense = PutOptions { value: Some("nonsense".into()), ..Default::default() };
+        client.put("/muster/units/a.service", &nonsense).await.expect("a write");
+        // The engine and the agent look at everything to place this one.
+        launch(&client, "c.service", PLAIN).await;
+        until("a third unit", async || machine.active("c.service")).await;
+        let everything = DeleteOptions { recursive: true, ..Default::default() };
+        client.delete("/muster/units", &everything).await.expect("a removal");
+        let since = Instant::now();
+        until("time to do harm", async || since.elapsed() > Duration::from_secs(1)).await;
+        let calls = machine.systemd.calls();
+        assert!(!calls.iter().any(|call| call.starts_with("stop")), "{calls:?}");
+    });
+}
+
+#[test]
+fn a_unit_that_hangs_or_fails_holds_up_nobody_and_one_stopped_by_hand_is_not_fought() {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        machine.systemd.hang(&name("hangs.service"));
+        machine.systemd.fail_start(&name("fails.service"));
+        machine.systemd.refuse_start(&name("refused.service"), "Unit has a bad setting.");
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        for unit in ["fails.service", "hangs.service", "refused.service", "works.service"] {
+            launch(&client, unit, PLAIN).await;
+        }
+        until("the unit that works", async || machine.active("works.service")).await;
+        until("the failure", async || {
+            state(&client, "m1", "fails.service")
+                .await
+                .is_some_and(|s| s.active == "failed" && s.request == 1)
+        })
+        .await;
+        until("the refusal", async || {
+            let refused = state(&client, "m1", "refused.service").await;
+            refused.is_some_and(|state| state.problem.contains("bad setting") && state.request == 1)
+        })
+        .await;
+        assert!(!machine.active("hangs.service"));
+        machine.systemd.release();
+        until("the unit that hung", async || machine.active("hangs.service")).await;
+
+        machine.systemd.set(&name("works.service"), "inactive");
+        until("what was done by hand", async || {
+            state(&client, "m1", "works.service").await.is_some_and(|state| state.active == "inactive")
+        })
+        .await;
+        want(&client, "works.service", PLAIN, Desired::Launched, 2).await;
+        until("the unit, asked for again", async || machine.active("works.service")).await;
+        let starts = machine.systemd.calls().iter().filter(|call| *call == "start works.service").count();
+        assert_eq!(starts, 2);
+    });
+}
+
+#[test]
+fn stopped_means_loaded_and_destroyed_means_gone() {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        launch(&client, "a.service", PLAIN).await;
+        until("the unit", async || machine.active("a.service")).await;
+        let file = machine.disk.path().join("run/units/a.service");
+        let drop_in = machine.disk.path().join("systemd/a.service.d/50-muster.conf");
+        let token = std::fs::read_to_string(&drop_in).expect("a drop-in");
+        let generation = schedule(&client, "a.service").await.expect("a placement").generation;
+        assert!(token.contains(&format!("MUSTER_GENERATION={generation}\n")), "{token}");
+
+        want(&client, "a.service", PLAIN, Desired::Loaded, 2).await;
+        until("the stop", async || state(&client, "m1", "a.service").await.is_some_and(|s| s.request == 2))
+            .await;
+        assert!(!machine.active("a.service") && file.exists());
+
+        client.delete("/muster/units/a.service", &DeleteOptions::default()).await.expect("a removal");
+        until("the end of it", async || !file.exists() && !drop_in.exists()).await;
+        until("silence about it", async || state(&client, "m1", "a.service").await.is_none()).await;
+        assert!(schedule(&client, "a.service").await.is_none());
+
+        // A unit of the same name has a greater token, although nothing is left of the old one.
+        launch(&client, "a.service", PLAIN).await;
+        until("the unit again", async || machine.active("a.service")).await;
+        assert!(schedule(&client, "a.service").await.expect("a placement").generation > generation);
+    });
+}
+
+#[test]
+fn a_second_machine_with_the_same_id_is_refused_with_a_clear_error() {
+    in_a_cluster(async |etcd| {
+        let mut one = Machine::new("twin");
+        one.start_agent(&etcd);
+        let client = client(&etcd);
+        until("the first", async || {
+            read::<MachineInfo>(&client, "/muster/machines/twin/info").await.is_some()
+        })
+        .await;
+        let mut two = Machine { boot: "another".into(), ..Machine::new("twin") };
+        two.start_agent(&etcd);
+        let (_, task) = two.agent.take().expect("an agent");
+        let error = tokio::time::timeout(LIMIT, task).await.expect("an end").expect("no panic").unwrap_err();
+        assert!(error.to_string().contains("in use by the living machine twin"), "{error}");
+        let info: MachineInfo = read(&client, "/muster/machines/twin/info").await.expect("the first");
+        assert_eq!(info.boot_id, "boot-of-twin");
+    });
+}

@@ -1,0 +1,128 @@
+//! When two answers count as the same.
+
+use jiff::Timestamp;
+
+use crate::common::http::Answer;
+
+/// Headers whose values belong to one server; both must have them or both not.
+const OWN: [&str; 4] = ["Date", "X-Raft-Index", "X-Raft-Term", "X-Etcd-Cluster-Id"];
+
+/// How a body's length is told, which may differ: the body itself is compared.
+const FRAMING: [&str; 2] = ["Content-Length", "Transfer-Encoding"];
+
+/// How far apart two servers may be that were asked one after the other.
+const SLACK_SECONDS: i64 = 2;
+
+/// What tells `ours` from `theirs`; `None` when they are the same.
+///
+/// Status, header names as written, header values and the body's bytes must be equal. Instants of expiry and seconds
+/// left may be apart by what lies between two requests.
+pub fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
+    if ours.status != theirs.status {
+        return Some(format!("status {} instead of {}", ours.status, theirs.status));
+    }
+    let (our_headers, their_headers) = (headers(ours), headers(theirs));
+    if our_headers != their_headers {
+        let lacks: Vec<_> = their_headers.iter().filter(|h| !our_headers.contains(h)).collect();
+        let extra: Vec<_> = our_headers.iter().filter(|h| !their_headers.contains(h)).collect();
+        return Some(format!("headers lack {lacks:?} and have {extra:?}"));
+    }
+    body_difference(&ours.body, &theirs.body)
+}
+
+/// The same for a body, or for one event of a watch.
+pub fn body_difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
+    let (our_text, our_times) = timeless(ours);
+    let (their_text, their_times) = timeless(theirs);
+    if our_text != their_text || our_times.len() != their_times.len() {
+        return Some("bodies".into());
+    }
+    let apart = |(a, b): (&i64, &i64)| (a - b).abs() > SLACK_SECONDS;
+    our_times.iter().zip(&their_times).any(apart).then(|| format!("times {our_times:?}, {their_times:?}"))
+}
+
+fn headers(answer: &Answer) -> Vec<(&str, &str)> {
+    let mut headers: Vec<(&str, &str)> = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| !FRAMING.iter().any(|f| f.eq_ignore_ascii_case(name)))
+        .map(|(name, value)| (name.as_str(), if OWN.contains(&name.as_str()) { "" } else { value.as_str() }))
+        .collect();
+    headers.sort_unstable();
+    headers
+}
+
+/// A body with its times replaced by fixed text, and the times in seconds.
+fn timeless(body: &[u8]) -> (Vec<u8>, Vec<i64>) {
+    let mut out = Vec::with_capacity(body.len());
+    let mut times = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        // Inside a value the quotes would be escaped.
+        if let Some(after) = rest.strip_prefix(b"\"expiration\":\"") {
+            let end = after.iter().position(|b| *b == b'"').unwrap_or(after.len());
+            match seconds(&after[..end]) {
+                Some(time) => times.push(time),
+                None => out.extend_from_slice(&after[..end]),
+            }
+            out.extend_from_slice(b"\"expiration\":\"");
+            rest = &after[end..];
+        } else if let Some(after) = rest.strip_prefix(b"\"ttl\":") {
+            let end = after.iter().position(|b| !b.is_ascii_digit() && *b != b'-').unwrap_or(after.len());
+            times.extend(std::str::from_utf8(&after[..end]).ok().and_then(|t| t.parse::<i64>().ok()));
+            out.extend_from_slice(b"\"ttl\":");
+            rest = &after[end..];
+        } else {
+            out.push(rest[0]);
+            rest = &rest[1..];
+        }
+    }
+    (out, times)
+}
+
+/// An instant that is written as Go writes it: in UTC, the fraction without zeros at its end.
+fn seconds(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let time: Timestamp = text.parse().ok()?;
+    (time.to_string() == text).then(|| time.as_second())
+}
+
+#[test]
+fn a_damaged_answer_is_noticed() {
+    let header = |name: &str, value: &str| (name.to_string(), value.to_string());
+    let body = br#"{"action":"get","node":{"key":"/a","value":"1","expiration":"2026-01-01T00:00:00.5Z","ttl":9,"modifiedIndex":7}}"#;
+    let whole = Answer {
+        status: 200,
+        headers: vec![
+            header("Content-Type", "application/json"),
+            header("X-Etcd-Index", "7"),
+            header("X-Raft-Index", "9"),
+            header("Date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ],
+        body: body.to_vec(),
+    };
+    assert_eq!(difference(&whole, &whole), None);
+    let damaged = |damage: &dyn Fn(&mut Answer)| {
+        let mut answer = whole.clone();
+        damage(&mut answer);
+        difference(&answer, &whole)
+    };
+    assert_eq!(damaged(&|a| a.headers[2].1 = "10".into()), None, "raft's index is a server's own");
+    assert_ne!(damaged(&|a| a.status = 201), None);
+    for header in 0..4 {
+        assert_ne!(damaged(&|a| drop(a.headers.remove(header))), None, "header {header} is gone");
+        assert_ne!(damaged(&|a| a.headers[header].0.make_ascii_lowercase()), None, "header {header}");
+    }
+    assert_ne!(damaged(&|a| a.headers[1].1 = "8".into()), None);
+    assert_ne!(damaged(&|a| a.headers.push(header("X-Other", "1"))), None);
+    let text = std::str::from_utf8(body).expect("text");
+    let digits = ["00.5Z", "0.5Z", "5Z", "9,\"mod"].map(|part| text.find(part).expect("in the body"));
+    for at in 0..body.len() {
+        // A little later is fine.
+        if !digits.contains(&at) {
+            assert_ne!(damaged(&|a| a.body[at] ^= 1), None, "byte {at}");
+        }
+        assert_ne!(damaged(&|a| a.body = [&body[..at], &body[at + 1..]].concat()), None, "byte {at} is gone");
+    }
+    assert_ne!(damaged(&|a| a.body.push(b'\n')), None);
+}

@@ -1,0 +1,18 @@
+//! The same requests to a node of ours and to Debian's etcd. Each topic is a table of requests; what differs on purpose
+//! stands in `known`, with the reason.
+
+mod compare;
+mod expiry;
+mod forms;
+mod known;
+mod operations;
+mod pages;
+mod pair;
+mod paths;
+mod random;
+mod values;
+mod watches;
+mod wire;
+
+pub use compare::difference;
+pub use pair::Pair;

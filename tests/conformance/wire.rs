@@ -1,0 +1,90 @@
+//! HTTP itself: older versions, pipelining, chunked and announced bodies, many idle watches.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::Pair;
+use super::pair::status_lines;
+use crate::common::http::Connection;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends bytes and reads until the server closes.
+fn whole(url: &str, bytes: &[u8]) -> String {
+    let host = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a connection");
+    stream.write_all(bytes).expect("sent");
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).expect("the server closes");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn http_1_0_and_connections_that_close() {
+    let Some(pair) = Pair::start() else { return };
+    for request in [
+        "GET /v2/keys/none HTTP/1.0\r\n\r\n",
+        "GET /v2/keys/ HTTP/1.0\r\n\r\n",
+        "PUT /v2/keys/a?value=1 HTTP/1.0\r\n\r\n",
+        "GET /v2/keys/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "HEAD /v2/keys/a HTTP/1.0\r\n\r\n",
+        "GET /v2/keys/a%zz HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /v2/keys/a%2 HTTP/1.1\r\nHost: h\r\n\r\n",
+    ] {
+        let [ours, theirs] = pair.urls().map(|url| whole(&url, request.as_bytes()));
+        assert_eq!(status_lines(&ours), status_lines(&theirs), "{request}\n{ours}\n{theirs}");
+    }
+}
+
+#[test]
+fn a_watch_by_http_1_0_ends_by_closing() {
+    let Some(mut pair) = Pair::start() else { return };
+    let request = b"GET /v2/keys/w?wait=true&waitIndex=18446744073709551615 HTTP/1.0\r\n\r\n";
+    pair.run(&["PUT ~/w value=1"]);
+    let past = format!("GET /v2/keys/w?wait=true&waitIndex={} HTTP/1.0\r\n\r\n", pair.index);
+    let [ours, theirs] = pair.urls().map(|url| whole(&url, past.as_bytes()));
+    assert_eq!(status_lines(&ours), status_lines(&theirs), "{ours}\n{theirs}");
+    for url in pair.urls() {
+        let mut connection = Connection::open(&url).expect("a connection");
+        connection.send_raw(request).expect("sent");
+        assert_eq!(connection.read_head().expect("headers at once").status, 200, "{url}");
+    }
+}
+
+#[test]
+fn requests_in_a_row_are_answered_in_a_row() {
+    let Some(pair) = Pair::start() else { return };
+    let put = |n: usize| format!("PUT /v2/keys/p?value={n} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let many: String = (0..50).map(put).collect();
+    for url in pair.urls() {
+        let mut connection = Connection::open(&url).expect("a connection");
+        connection.send_raw(many.as_bytes()).expect("sent");
+        for n in 0..50 {
+            let head = connection.read_head().expect("an answer");
+            let answer = connection.read_body("PUT", head).expect("its body");
+            assert_eq!(answer.json()["node"]["value"], n.to_string(), "{url}");
+        }
+    }
+}
+
+#[test]
+fn bodies_may_be_chunked_or_announced() {
+    let Some(mut pair) = Pair::start() else { return };
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let chunked = format!(
+        "PUT /v2/keys/c HTTP/1.1\r\nHost: h\r\n{form}Transfer-Encoding: chunked\r\n\r\n5\r\nvalue\r\n3\r\n=ab\r\n0\r\n\r\n"
+    );
+    let [ours, theirs] = pair.raw("PUT", chunked.as_bytes());
+    pair.note("chunked", &ours, &theirs);
+    assert_eq!(theirs.status, 201);
+    let announced =
+        format!("PUT /v2/keys/c HTTP/1.1\r\nHost: h\r\n{form}Expect: 100-continue\r\nContent-Length: 7\r\n\r\n");
+    let [ours, theirs] = pair.raw("PUT", announced.as_bytes());
+    assert_eq!((ours.status, theirs.status), (100, 100));
+    let [ours, theirs] = pair.raw("PUT", b"value=x");
+    pair.note("announced", &ours, &theirs);
+    assert_eq!(theirs.status, 200);
+    pair.run(&["GET ~/c"]).finish();
+}
