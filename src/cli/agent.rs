@@ -9,8 +9,10 @@ use crate::client::Client;
 use crate::config::{AgentFragment, AgentSettings};
 use crate::systemd::{Bus, systemd1};
 
-/// Run this machine's agent: it keeps the machine present in the cluster, runs the units that are placed on it, and
-/// decides where units run while it holds the engine's lease. Usually started by muster-agent.service.
+/// Run this machine's agent: presence, units, scheduling.
+///
+/// It keeps the machine present in the cluster, runs the units that are placed on it, and decides where units run while
+/// it holds the engine's lease. Usually started by muster-agent.service. Its settings are [agent] in the configuration.
 ///
 /// Stopping it stops no unit.
 #[derive(clap::Args, Debug)]

@@ -4,7 +4,9 @@ use clap::CommandFactory;
 
 use super::{Cli, Failure};
 
-/// Print a completion script, such as `muster completion bash > /etc/bash_completion.d/muster`.
+/// Print a completion script for a shell.
+///
+/// For bash, for example: muster completion bash > /etc/bash_completion.d/muster
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Which shell

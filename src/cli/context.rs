@@ -10,14 +10,14 @@ use crate::config::{ClientFragment, ClientSettings, Config, DEFAULT_PATHS, Secti
 
 /// Flags that every command takes.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Global options")]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Client URLs of store nodes, tried in turn [default: http://127.0.0.1:2379]
     #[arg(long, global = true, env = "MUSTER_ENDPOINTS", hide_env_values = true, value_delimiter = ',')]
     #[arg(value_name = "URLS")]
     endpoints: Option<Vec<String>>,
 
-    /// Time limit of one request, such as 5s
+    /// Time limit of one request [default: 5s]
     #[arg(long, global = true, value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
 

@@ -11,7 +11,7 @@ use crate::model::machine::{self, MachineInfo};
 
 /// Look at the cluster's machines.
 #[derive(clap::Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(subcommand_required = true, arg_required_else_help = false)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

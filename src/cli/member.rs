@@ -8,7 +8,7 @@ use crate::client::{Client, Member};
 
 /// Look at the members of the store's cluster
 #[derive(clap::Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(subcommand_required = true, arg_required_else_help = false)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,

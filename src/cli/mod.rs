@@ -25,7 +25,6 @@ mod unit;
 pub use context::{Context, Format, Global};
 pub use failure::{Failure, USAGE};
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -38,6 +37,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
     version,
     propagate_version = true,
     subcommand_required = true,
+    arg_required_else_help = false,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -48,17 +48,15 @@ pub struct Cli {
     command: Command,
 }
 
+// A variant without a comment shows its arguments' own, which is longer than one line.
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Run a node of the replicated store
     Store(store::Args),
     /// Read, write and watch keys
     Kv(kv::Args),
     /// Look at the members of the store's cluster
     Member(member::Args),
-    /// Run this machine's agent: presence, units, scheduling
     Agent(agent::Args),
-    /// Submit, start, stop and look at units
     Unit(unit::Args),
     /// Look at the cluster's machines
     Machine(machine::Args),
@@ -70,7 +68,6 @@ enum Command {
     Heartbeat(heartbeat::Args),
     /// The whole cluster on one screen
     Status(status::Args),
-    /// Print a completion script for a shell
     Completion(completion::Args),
 }
 
@@ -113,14 +110,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Nobody to read the help is nothing to complain about.
+            // A reader that has seen enough, such as head, has gone by now.
             let _ = say::text(format_args!("{error}"));
             ExitCode::SUCCESS
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // As above.
-            let _ = write!(std::io::stderr(), "{error}");
-            ExitCode::from(USAGE)
         }
         _ => {
             let text = error.to_string();

@@ -11,7 +11,7 @@ use crate::config::{Millis, StoreFragment, StoreSettings};
 use crate::store;
 use crate::systemd::notify;
 
-/// Runs one node of the replicated store, which speaks the etcd v2 HTTP API.
+/// Run a node of the replicated store, which speaks the etcd v2 HTTP API.
 ///
 /// Without any flag it is a cluster of its own with its data in ./default.muster. For a cluster of three, start each
 /// node with its own --name, its URLs, and the same --initial-cluster. What is not given as a flag comes from
@@ -46,7 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME=URL,...")]
     initial_cluster: Option<String>,
 
-    /// "new" to found a cluster, "existing" to join one that has added this member
+    /// "new" to found a cluster with the first members, "existing" to start only with the data that is there [default:
+    /// new]
     #[arg(long, value_name = "STATE")]
     initial_cluster_state: Option<String>,
 
@@ -62,7 +63,8 @@ pub struct Args {
     #[arg(long, value_name = "MS")]
     heartbeat_interval: Option<Millis>,
 
-    /// Time without a heartbeat until an election, in milliseconds [default: 1000]
+    /// Time without a heartbeat until an election, in milliseconds, at least 5 times as long [default:
+    /// 1000]
     #[arg(long, value_name = "MS")]
     election_timeout: Option<Millis>,
 

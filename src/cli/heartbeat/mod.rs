@@ -24,7 +24,7 @@ use crate::systemd::{Bus, Systemd, systemd1};
 #[derive(clap::Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
-    arg_required_else_help = true,
+    arg_required_else_help = false,
     after_help = "The key is /muster/heartbeats/NAME/MACHINE. It expires when no beat came for its TTL (lost) and is \
         deleted when the service ended on purpose (stopped): the unit became inactive, or the command succeeded or was \
         told to end."

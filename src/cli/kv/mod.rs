@@ -20,7 +20,7 @@ use output::{Output, refused};
 #[derive(clap::Args, Debug)]
 #[command(
     subcommand_required = true,
-    arg_required_else_help = true,
+    arg_required_else_help = false,
     after_help = "Exit status: 0 done; 1 bad arguments; 4 the store said no or cannot be reached; 64 wrong use.\n\
                   \n\
                   Examples:\n  \

@@ -19,6 +19,7 @@ use crate::reboot::semaphore::{Change, Semaphore};
 /// Ask for reboots, look at and change the reboot lock.
 #[derive(clap::Args, Debug)]
 #[command(
+    arg_required_else_help = false,
     after_help = "A request is carried out by the machine's own coordinator, `muster rebootd`: once it holds the \
         lock and the store can spare the machine."
 )]

@@ -24,7 +24,7 @@ use crate::ids::UnitName;
 /// Names without a suffix mean services. A unit is looked for in the store, then on disk, then as an instance of a
 /// template in the store, then of a template on disk.
 #[derive(clap::Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(subcommand_required = true, arg_required_else_help = false)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
