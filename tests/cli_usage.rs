@@ -90,12 +90,13 @@ fn every_command_explains_itself() {
     }
 }
 
-/// Every option and argument is followed by a line that says what it is.
+/// Every option and argument is followed by words that say what it is, beside it or below.
 fn explained(command: &str, help: &str, section: &str) {
     let mut lines = help.lines().skip_while(|line| *line != section).skip(1).peekable();
     while let Some(line) = lines.next_if(|line| line.is_empty() || line.starts_with(' ')) {
         if line.trim_start().starts_with(['-', '<', '[']) && line.find(['-', '<', '[']) < Some(9) {
-            let about = lines.peek().map(|line| line.trim()).unwrap_or_default();
+            let beside = line.trim().split_once("  ").map(|(_, about)| about.trim());
+            let about = beside.or(lines.peek().map(|line| line.trim())).unwrap_or_default();
             assert!(about.len() > 3, "{command}: nothing is said of {}", line.trim());
         }
     }
