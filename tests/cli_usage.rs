@@ -84,7 +84,7 @@ fn every_command_explains_itself() {
         assert!(help.contains(&format!("Usage: {command} ")), "{command}: {help}");
         let wide = help.lines().find(|line| line.chars().count() > 100);
         assert_eq!(wide, None, "{command}: a line is longer than 100 characters");
-        for section in ["Arguments:", "Options:", "Global options:"] {
+        for section in ["Arguments:", "Options:", "Options of every command:"] {
             explained(&command, &help, section);
         }
     }
