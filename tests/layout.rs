@@ -291,8 +291,8 @@ fn string(text: &str) -> Option<usize> {
 /// The length of the character that `text` begins with; a lifetime is none.
 fn character(text: &str) -> Option<usize> {
     let inside = text.strip_prefix('\'')?;
-    if inside.starts_with('\\') {
-        return inside[1..].char_indices().skip(1).find(|(_, c)| *c == '\'').map(|(at, _)| at + 3);
+    if let Some(escaped) = inside.strip_prefix('\\') {
+        return escaped.char_indices().skip(1).find(|(_, c)| *c == '\'').map(|(at, _)| at + 3);
     }
     let first = inside.chars().next()?;
     inside[first.len_utf8()..].starts_with('\'').then_some(first.len_utf8() + 2)
