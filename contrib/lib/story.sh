@@ -62,7 +62,7 @@ every_machine() {
     done
 }
 
-is_active() { on "$2" systemctl is-active --quiet "$1"; }
+is_active() { on "$2" systemctl is-active --quiet "$1" 2>/dev/null; }
 
 # The number of active units on a machine whose names match: active_count PATTERN M
 active_count() { on "$2" systemctl list-units --plain --no-legend --state=active "$1" | wc -l; }
