@@ -72,6 +72,9 @@ pub(super) struct Problem {
 impl Problem {
     /// No answer within `limit`.
     pub fn silence(limit: Duration) -> Self {
+        // What is left of a limit is not round; nobody needs its nanoseconds.
+        let limit =
+            Duration::from_millis(u64::try_from(limit.as_millis().next_multiple_of(10)).unwrap_or(u64::MAX));
         Self { text: format!("no answer within {}", humantime::format_duration(limit)), sent: true }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use openraft::async_runtime::WatchReceiver;
+use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,7 @@ pub struct Node {
     log: LogStore,
     peers: Peers,
     notes: Arc<Notes>,
+    election: Duration,
 }
 
 /// Why a proposal or a read did not come about.
@@ -122,7 +123,7 @@ impl Node {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
         tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
-        Ok(Arc::new(Self { identity, raft, state, log, peers, notes }))
+        Ok(Arc::new(Self { identity, raft, state, log, peers, notes, election: tuning.election }))
     }
 
     /// This member and its cluster.
@@ -142,6 +143,18 @@ impl Node {
     /// The member that leads, as far as this node knows.
     pub fn leader(&self) -> Option<u64> {
         self.raft.server_metrics().borrow_watched().current_leader
+    }
+
+    /// The member that leads and has a quorum behind it, as far as this node knows. A leader that no quorum has
+    /// answered for an election's time does not count.
+    pub fn acting_leader(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let alone = metrics.membership_config.membership().voter_ids().count() == 1;
+        let deposed = metrics.state == ServerState::Leader
+            && !alone
+            && metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() > self.election);
+        metrics.current_leader.filter(|_| !deposed)
     }
 
     /// Whether this node leads.

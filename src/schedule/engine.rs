@@ -115,7 +115,8 @@ impl<'a> Leader<'a> {
         if actions.is_empty() {
             return again;
         }
-        let generation = index.max(self.floor);
+        let tenure = self.held.borrow().map_or(0, |tenure| tenure.index);
+        let generation = index.max(self.floor).max(tenure);
         let this: &Self = self;
         let writes = actions.iter().map(|action| {
             let request = request_answered(action, &cluster);
@@ -185,7 +186,7 @@ impl<'a> Leader<'a> {
             }
         }
         self.unreadable = complaints.into_keys().collect();
-        Some((Cluster { may_bury, ..cluster }, schedule.index))
+        Some((Cluster { may_bury, ..cluster }, schedule.index.max(units.index)))
     }
 
     /// Writes one action, on the condition that nobody has written the key since it was read. `None`: the lease is
@@ -196,7 +197,7 @@ impl<'a> Leader<'a> {
         action: &Action,
         generation: u64,
     ) -> Result<Option<Answer>, ClientError> {
-        if self.held.borrow().is_none_or(|until| until <= Instant::now()) {
+        if self.held.borrow().is_none_or(|tenure| tenure.until <= Instant::now()) {
             return Ok(None);
         }
         let (unit, machine, reason) = match action {

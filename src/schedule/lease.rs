@@ -19,15 +19,25 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How long giving the lease back may take at the end.
 const RELEASE: Duration = Duration::from_secs(1);
 
-/// Until when the lease is held; `None` while it is not.
-pub(super) type Held = watch::Receiver<Option<Instant>>;
+/// A lease that is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tenure {
+    /// Until when, unless it is renewed.
+    pub until: Instant,
+    /// The store's index when it was last taken or renewed: greater than whatever an earlier holder wrote while it
+    /// held the lease.
+    pub index: u64,
+}
+
+/// The lease as it is held; `None` while it is not.
+pub(super) type Held = watch::Receiver<Option<Tenure>>;
 
 /// Takes the lease whenever it is free, keeps it, and tells through `held`; ends, giving it back, with `stop`.
 pub(super) async fn keep(
     client: Client,
     me: MachineId,
     ttl: Duration,
-    held: watch::Sender<Option<Instant>>,
+    held: watch::Sender<Option<Tenure>>,
     stop: CancellationToken,
 ) {
     let mut lease = Lease { client, me, ttl, value: String::new(), index: 0 };
@@ -63,10 +73,10 @@ struct Lease {
 
 impl Lease {
     /// Waits until the lease is ours.
-    async fn take(&mut self) -> Instant {
+    async fn take(&mut self) -> Tenure {
         loop {
             match self.try_take().await {
-                Ok(Some(until)) => return until,
+                Ok(Some(taken)) => return taken,
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(%error, "the engine's lease cannot be taken yet");
@@ -77,7 +87,7 @@ impl Lease {
     }
 
     /// Creates the key, or takes over what an earlier process on this machine left, or waits until it is gone.
-    async fn try_take(&mut self) -> Result<Option<Instant>, ClientError> {
+    async fn try_take(&mut self) -> Result<Option<Tenure>, ClientError> {
         let record = EngineLease { holder: self.me.clone(), since: format!("{:.0}", jiff::Timestamp::now()) };
         self.value = serde_json::to_string(&record).unwrap_or_default();
         let asked = Instant::now();
@@ -122,13 +132,14 @@ impl Lease {
         }
     }
 
-    fn held(&mut self, asked: Instant, index: u64) -> Instant {
+    fn held(&mut self, asked: Instant, index: u64) -> Tenure {
         self.index = index;
-        asked + self.ttl
+        Tenure { until: asked + self.ttl, index }
     }
 
     /// Renews until that fails for good.
-    async fn renew(&mut self, held: &watch::Sender<Option<Instant>>, mut until: Instant) {
+    async fn renew(&mut self, held: &watch::Sender<Option<Tenure>>, taken: Tenure) {
+        let mut until = taken.until;
         let mut pause = self.ttl / 3;
         loop {
             let next = Instant::now() + pause;
@@ -139,8 +150,8 @@ impl Lease {
             }
             pause = match timeout(until - Instant::now(), self.renew_once()).await {
                 Ok(Ok(Some(renewed))) => {
-                    until = renewed;
-                    held.send_replace(Some(until));
+                    until = renewed.until;
+                    held.send_replace(Some(renewed));
                     self.ttl / 3
                 }
                 Ok(Ok(None)) => return,
@@ -154,7 +165,7 @@ impl Lease {
     }
 
     /// `None`: the lease is another's.
-    async fn renew_once(&mut self) -> Result<Option<Instant>, ClientError> {
+    async fn renew_once(&mut self) -> Result<Option<Tenure>, ClientError> {
         let asked = Instant::now();
         let refresh = PutOptions {
             refresh: true,

@@ -28,7 +28,7 @@ pub fn members(store: &Store) -> Response {
 
 /// `GET /v2/members/leader`.
 pub fn leader(store: &Store) -> Response {
-    let leader = store.node().leader().map(|id| format!("{id:x}"));
+    let leader = store.node().acting_leader().map(|id| format!("{id:x}"));
     match store.members().into_iter().find(|member| Some(&member.id) == leader.as_ref()) {
         Some(member) => of_cluster(store, lined(&member)),
         None => {
