@@ -9,15 +9,24 @@ fn booleans_and_numbers_are_read_as_go_reads_them() {
     let Some(mut pair) = Pair::start() else { return };
     let booleans = "1 t T TRUE true True 0 f F FALSE false False tRUE yes 2 + %20true true%20 -1 %00";
     for value in booleans.split(' ').chain([""]) {
-        for name in
-            ["recursive", "sorted", "dir", "quorum", "stream", "noValueOnSuccess", "prevExist", "refresh", "wait"]
-        {
+        for name in [
+            "recursive",
+            "sorted",
+            "dir",
+            "quorum",
+            "stream",
+            "noValueOnSuccess",
+            "prevExist",
+            "refresh",
+            "wait",
+        ] {
             // Neither must turn into a watch or a write.
             pair.ask(&format!("HEAD ~/none?{name}={value}"));
             pair.ask(&format!("DELETE ~/none?{name}={value}&prevIndex=1"));
         }
     }
-    let numbers = "0 1 007 18446744073709551615 18446744073709551616 -1 +1 %2B1 1.5 0x10 1_0 1e3 5s %201 1%20 a %C2%B2";
+    let numbers =
+        "0 1 007 18446744073709551615 18446744073709551616 -1 +1 %2B1 1.5 0x10 1_0 1e3 5s %201 1%20 a %C2%B2";
     for value in numbers.split(' ').chain([""]) {
         for name in ["prevIndex", "waitIndex", "ttl"] {
             pair.ask(&format!("GET ~/none?{name}={value}"));

@@ -21,12 +21,24 @@ fn start() -> Option<Pair> {
 #[test]
 fn pages_that_exist_and_pages_that_do_not() {
     let Some(mut pair) = start() else { return };
-    for path in ["/version", "/health", "/", "/v2", "/v2/", "/v2/leader", "/v2/keysX", "/v2/machines/", "/version/"] {
+    for path in
+        ["/version", "/health", "/", "/v2", "/v2/", "/v2/leader", "/v2/keysX", "/v2/machines/", "/version/"]
+    {
         for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
             pair.ask(&format!("{method} {path}"));
         }
     }
-    for path in ["/v2/stats", "/v2/auth", "/favicon.ico", "/v3", "/v2/members/x", "/health/", "/v2/membersX", "/x?a=b"] {
+    for path in [
+        "/v2/stats",
+        "/v2/auth",
+        "/favicon.ico",
+        "/v2/members/x",
+        "/v2/members/x/",
+        "/v2/members/1/2",
+        "/health/",
+        "/v2/membersX",
+        "/x?a=b",
+    ] {
         pair.ask(&format!("GET {path}"));
     }
     pair.finish();
@@ -36,7 +48,9 @@ fn pages_that_exist_and_pages_that_do_not() {
 fn methods_that_a_page_does_not_have() {
     let Some(mut pair) = start() else { return };
     for method in ["PATCH", "TRACE", "FOO", "get", "OPTIONS"] {
-        for path in ["/v2/keys", "/v2/keys/", "/v2/keys/a", "/v2/machines", "/version", "/health", "/v2/stats/self"] {
+        for path in
+            ["/v2/keys", "/v2/keys/", "/v2/keys/a", "/v2/machines", "/version", "/health", "/v2/stats/self"]
+        {
             pair.ask(&format!("{method} {path}"));
             pair.ask(&format!("{method} {path}?ttl=x"));
         }

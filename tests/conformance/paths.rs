@@ -32,13 +32,13 @@ fn paths_that_are_not_clean_are_redirected() {
         "/v2/keys//%C3%A4",
         "/v2/keys//ä",
         "/v2/keys//a!$&'()*+,;=:@-._~",
-        "/v2/keys//a|b^c`d{e}f\"g<h>i\\j[k]",
+        "/v2/keys//a|b^c{e}f\"g\\j[k]",
     ];
     for path in paths {
         for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
             pair.exchange(method, path, &[], None);
         }
-        pair.exchange("GET", &format!("{path}?recursive=false&a=<b>&c=\"d'"), &[], None);
+        pair.exchange("GET", &format!("{path}?recursive=false&a=[b]&c='d'"), &[], None);
         pair.exchange("GET", &format!("{path}?"), &[], None);
     }
     pair.finish();
@@ -48,10 +48,56 @@ fn paths_that_are_not_clean_are_redirected() {
 fn keys_may_hold_any_bytes() {
     let Some(mut pair) = Pair::start() else { return };
     let names = [
-        "a%20b", "a+b", "%3F", "%23", "%25", "%00", "%0A", "%0D", "%09", "%08", "%1F", "%7F", "%22", "%5C", "%3C%3E%26",
-        "%FF%FE", "%FE%FF", "%C3%A4", "%F0%9F%98%80", "%ED%A0%80", "%C0%80", "%E2%80%A8", "%E2%80%A9", "%EF%BF%BD",
-        "%E2%80", "%F4%90%80%80", "a;b", "a=b&c", "a:b@c", "'", "!*()", "~", "|", "%5B%5D", "...", "a.b", ".a", "a%2Fb",
-        "%41", "%61%62", "%c3%a4", "ä", "\u{1f600}", "[x]", "{x}", "a\"b", "a\\b", "a^b`c", "_hidden", "%5Fhidden",
+        "a%20b",
+        "a+b",
+        "%3F",
+        "%23",
+        "%25",
+        "%00",
+        "%0A",
+        "%0D",
+        "%09",
+        "%08",
+        "%1F",
+        "%7F",
+        "%22",
+        "%5C",
+        "%3C%3E%26",
+        "%FF%FE",
+        "%FE%FF",
+        "%C3%A4",
+        "%F0%9F%98%80",
+        "%ED%A0%80",
+        "%C0%80",
+        "%E2%80%A8",
+        "%E2%80%A9",
+        "%EF%BF%BD",
+        "%E2%80",
+        "%F4%90%80%80",
+        "a;b",
+        "a=b&c",
+        "a:b@c",
+        "'",
+        "!*()",
+        "~",
+        "|",
+        "%5B%5D",
+        "...",
+        "a.b",
+        ".a",
+        "a%2Fb",
+        "%41",
+        "%61%62",
+        "%c3%a4",
+        "ä",
+        "\u{1f600}",
+        "[x]",
+        "{x}",
+        "a\"b",
+        "a\\b",
+        "a^b",
+        "_hidden",
+        "%5Fhidden",
     ];
     for name in names {
         pair.ask(&format!("PUT ~/k/{name} value=1"));

@@ -79,8 +79,9 @@ fn bodies_may_be_chunked_or_announced() {
     let [ours, theirs] = pair.raw("PUT", chunked.as_bytes());
     pair.note("chunked", &ours, &theirs);
     assert_eq!(theirs.status, 201);
-    let announced =
-        format!("PUT /v2/keys/c HTTP/1.1\r\nHost: h\r\n{form}Expect: 100-continue\r\nContent-Length: 7\r\n\r\n");
+    let announced = format!(
+        "PUT /v2/keys/c HTTP/1.1\r\nHost: h\r\n{form}Expect: 100-continue\r\nContent-Length: 7\r\n\r\n"
+    );
     let [ours, theirs] = pair.raw("PUT", announced.as_bytes());
     assert_eq!((ours.status, theirs.status), (100, 100));
     let [ours, theirs] = pair.raw("PUT", b"value=x");
