@@ -215,21 +215,20 @@ fn watches_print_what_happens() {
         &["watch", "/w/b", "--after-index", &after][..],
         &["watch", "/w/a", "--after-index", &after],
         &["watch", "/w/a", "--after-index", &before],
-        &["watch", "--recursive", "/w", "--after-index", &after],
-        &["-o", "json", "watch", "--recursive", "/w", "--after-index", &before],
+        &["watch", "--recursive", "--after-index", &after, "/w"],
+        &["-o", "json", "watch", "--recursive", "--after-index", &before, "/w"],
         &["-o", "extended", "watch", "/w/b", "--after-index", &before],
     ] {
         both.run(words, 0);
     }
     watch_live(&both, &["watch", "/live"], "/live");
-    watch_live(&both, &["watch", "--recursive", "/live"], "/live/deep");
+    watch_live(&both, &["watch", "--recursive", "/tree"], "/tree/deep");
 }
 
 /// Starts a watch and writes `key` until it has heard of it: the first event ends it.
 fn watch_live(both: &Both, words: &[&str], key: &str) {
     let mut running = both.spawn(words);
     for (running, url) in running.iter_mut().zip(both.urls()) {
-        http::request(&url, "DELETE", "/v2/keys/live?recursive=true", None).expect("removed or not there");
         wait_for("the watch to hear of a write", LIMIT, || {
             http::request(&url, "PUT", &format!("/v2/keys{key}"), Some("value=heard")).expect("written");
             running.0.try_wait().expect("its state").is_some()
