@@ -12,10 +12,10 @@ pub enum KeyError {
         missing: Key,
     },
     /// The node is not what the caller expected.
-    #[error("compare failed: {cause}")]
+    #[error("compare failed: {}", String::from_utf8_lossy(cause))]
     CompareFailed {
-        /// What was given and what is, as etcd words it.
-        cause: String,
+        /// What was given and what is, as etcd words it; values are any bytes.
+        cause: Vec<u8>,
     },
     /// The node is a directory.
     #[error("not a file: {key:?}")]
@@ -77,7 +77,7 @@ impl KeyError {
             | Self::NotDirectory { file: key }
             | Self::Exists { key }
             | Self::DirectoryNotEmpty { key } => key.as_bytes().to_vec(),
-            Self::CompareFailed { cause } => cause.clone().into_bytes(),
+            Self::CompareFailed { cause } => cause.clone(),
             Self::RootReadOnly => b"/".to_vec(),
             Self::HistoryCleared { oldest, asked } => {
                 format!("the requested history has been cleared [{oldest}/{asked}]").into_bytes()

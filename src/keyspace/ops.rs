@@ -189,11 +189,10 @@ fn check(node: &Node, compare: &Compare) -> Result<(), KeyError> {
     }
     let mut parts = Vec::new();
     if let Some(value) = compare.value.as_ref().filter(|value| ***value != *node.value()) {
-        let (given, actual) = (String::from_utf8_lossy(value), String::from_utf8_lossy(node.value()));
-        parts.push(format!("[{given} != {actual}]"));
+        parts.push([b"[", &**value, b" != ", node.value(), b"]"].concat());
     }
     if let Some(index) = compare.index.filter(|index| *index != node.modified) {
-        parts.push(format!("[{index} != {}]", node.modified));
+        parts.push(format!("[{index} != {}]", node.modified).into_bytes());
     }
-    if parts.is_empty() { Ok(()) } else { Err(KeyError::CompareFailed { cause: parts.join(" ") }) }
+    if parts.is_empty() { Ok(()) } else { Err(KeyError::CompareFailed { cause: parts.join(&b' ') }) }
 }

@@ -213,6 +213,29 @@ fn in_order_names_are_the_index() {
 }
 
 #[test]
+fn only_the_removal_of_a_directory_concerns_what_was_below() {
+    let mut f = Fixture::new();
+    for (path, make) in [("/f", set("/f", content("v"))), ("/d", mkdir("/d"))] {
+        f.apply(make).unwrap();
+        f.apply(rm(path, true, false)).unwrap();
+    }
+    let history = f.keyspace.history();
+    assert_eq!(history.scan(b"/f/x", false, 1, 4), Ok(None));
+    assert_eq!(history.scan(b"/d/x", false, 1, 4).unwrap().unwrap().index, 4);
+    assert_eq!(history.scan(b"/dx", false, 1, 4), Ok(None));
+}
+
+#[test]
+fn a_failed_compare_gives_the_values_byte_for_byte() {
+    let mut f = Fixture::new();
+    f.apply(set("/a", Content { value: b"\xff"[..].into(), ..Content::default() })).unwrap();
+    let compare = Compare { value: Some(b"\xc3"[..].into()), index: Some(9) };
+    let swap = Command::CompareAndSwap { key: key("/a"), compare, content: content("") };
+    let refusal = f.apply(swap).unwrap_err();
+    assert_eq!(refusal.error.cause(), b"[\xc3 != \xff] [9 != 1]");
+}
+
+#[test]
 fn history_finds_the_first_match_and_says_when_it_is_cleared() {
     let mut f = Fixture::new();
     f.keyspace = Keyspace::new(3);

@@ -151,6 +151,14 @@ impl Node {
         assert!(status.success(), "{} ended with {status}", self.name);
     }
 
+    /// The memory it holds, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let pid = self.child.as_ref().expect("the node runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// Sends a signal and leaves it at that.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let child = self.child.as_ref().expect("the node runs");

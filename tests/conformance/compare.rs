@@ -56,6 +56,7 @@ fn headers(answer: &Answer) -> Vec<(&str, &str)> {
 fn timeless(body: &[u8]) -> (Vec<u8>, Vec<i64>) {
     let mut out = Vec::with_capacity(body.len());
     let mut times = Vec::new();
+    let expired = body.starts_with(b"{\"action\":\"expire\"");
     let mut rest = body;
     while !rest.is_empty() {
         // Inside a value the quotes would be escaped.
@@ -69,9 +70,15 @@ fn timeless(body: &[u8]) -> (Vec<u8>, Vec<i64>) {
             rest = &after[end..];
         } else if let Some(after) = rest.strip_prefix(b"\"ttl\":") {
             let end = after.iter().position(|b| !b.is_ascii_digit() && *b != b'-').unwrap_or(after.len());
-            times.extend(std::str::from_utf8(&after[..end]).ok().and_then(|t| t.parse::<i64>().ok()));
-            out.extend_from_slice(b"\"ttl\":");
+            let left = std::str::from_utf8(&after[..end]).ok().and_then(|t| t.parse::<i64>().ok());
             rest = &after[end..];
+            if expired && left.is_some_and(|left| left < 0) {
+                // How late the server was; one that is in time leaves it out.
+                rest = rest.strip_prefix(b",").unwrap_or(rest);
+                continue;
+            }
+            times.extend(left);
+            out.extend_from_slice(b"\"ttl\":");
         } else {
             out.push(rest[0]);
             rest = &rest[1..];

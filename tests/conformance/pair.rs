@@ -59,9 +59,14 @@ impl Pair {
         self
     }
 
+    /// A request with the index put in.
+    pub fn filled(&self, request: &str) -> String {
+        fill(request, self.index)
+    }
+
     /// Sends one request and gives back etcd's answer.
     pub fn ask(&mut self, request: &str) -> Answer {
-        let request = fill(request, self.index);
+        let request = self.filled(request);
         let mut words = request.splitn(3, ' ');
         let (method, target) = (words.next().expect("a method"), words.next().expect("a target"));
         let target = target.strip_prefix('~').map_or(target.to_string(), |rest| format!("/v2/keys{rest}"));

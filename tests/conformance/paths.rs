@@ -32,13 +32,13 @@ fn paths_that_are_not_clean_are_redirected() {
         "/v2/keys//%C3%A4",
         "/v2/keys//ä",
         "/v2/keys//a!$&'()*+,;=:@-._~",
-        "/v2/keys//a|b^c`d{e}f\"g<h>i\\j[k]",
+        "/v2/keys//a|b^c{e}f\"g\\j[k]",
     ];
     for path in paths {
         for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
             pair.exchange(method, path, &[], None);
         }
-        pair.exchange("GET", &format!("{path}?recursive=false&a=<b>&c=\"d'"), &[], None);
+        pair.exchange("GET", &format!("{path}?recursive=false&a=[b]&c='d'"), &[], None);
         pair.exchange("GET", &format!("{path}?"), &[], None);
     }
     pair.finish();
@@ -95,7 +95,7 @@ fn keys_may_hold_any_bytes() {
         "{x}",
         "a\"b",
         "a\\b",
-        "a^b`c",
+        "a^b",
         "_hidden",
         "%5Fhidden",
     ];

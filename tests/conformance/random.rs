@@ -83,7 +83,7 @@ fn watch_the_past(pair: &mut Pair, dice: &mut Dice, first: u64) {
         let recursive = dice.roll(2) == 0;
         let watch = pair.watch(&format!("{key}?wait=true&recursive={recursive}&waitIndex={since}"));
         // In case nothing has happened there since.
-        pair.run(&["DELETE ~/a?recursive=true", "DELETE ~/d?recursive=true"]);
+        pair.run(&["DELETE ~/a?recursive=true", "DELETE ~/b?recursive=true", "DELETE ~/d?recursive=true"]);
         pair.ask(&format!("PUT ~{key} value=end"));
         pair.hear_last(watch);
     }

@@ -4,9 +4,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::Pair;
 use super::pair::status_lines;
 use crate::common::http::Connection;
+use crate::common::store::Cluster;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -54,6 +57,19 @@ fn a_watch_by_http_1_0_ends_by_closing() {
 }
 
 #[test]
+fn head_tells_the_length_of_what_it_leaves_out() {
+    let Some(mut pair) = Pair::start() else { return };
+    pair.run(&["PUT ~/a value=%3C", "PUT ~/d/x value=1"]);
+    for target in ["/v2/keys", "/v2/keys/a", "/v2/keys/none", "/v2/keys/a?ttl=x", "/nowhere", "/v2/keys/d"] {
+        let request = format!("HEAD {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let answers = pair.raw("HEAD", request.as_bytes());
+        let [ours, theirs] = answers.each_ref().map(|answer| answer.header("Content-Length"));
+        assert_eq!(ours, theirs, "{target}: {answers:?}");
+    }
+    pair.finish();
+}
+
+#[test]
 fn requests_in_a_row_are_answered_in_a_row() {
     let Some(pair) = Pair::start() else { return };
     let put = |n: usize| format!("PUT /v2/keys/p?value={n} HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -88,4 +104,33 @@ fn bodies_may_be_chunked_or_announced() {
     pair.note("announced", &ours, &theirs);
     assert_eq!(theirs.status, 200);
     pair.run(&["GET ~/c"]).finish();
+}
+
+/// Idle watches, and what one of them may cost.
+const WATCHES: usize = 1000;
+const WATCH_BYTES: u64 = 24 << 10;
+
+#[test]
+fn a_thousand_idle_watches_cost_little_and_all_hear() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(4096)), hard).expect("more files");
+    let cluster = Cluster::start(1, &[]);
+    let node = &cluster.nodes[0];
+    let before = node.resident_bytes();
+    let open = |n: usize| {
+        let mut connection = Connection::open(&node.url()).expect("a connection");
+        connection.send("GET", &format!("/v2/keys/w/{}?wait=true", n % 10), None).expect("sent");
+        assert_eq!(connection.read_head().expect("headers").status, 200);
+        connection
+    };
+    let mut watches: Vec<Connection> = (0..WATCHES).map(open).collect();
+    let each = node.resident_bytes().saturating_sub(before) / WATCHES as u64;
+    println!("{each} bytes for each of {WATCHES} watches");
+    assert!(each < WATCH_BYTES, "{each} bytes for each watch");
+    for n in 0..10 {
+        assert_eq!(node.request("PUT", &format!("/v2/keys/w/{n}"), Some("value=1")).status, 201);
+    }
+    for watch in &mut watches {
+        assert!(watch.chunk().expect("an event").is_some());
+    }
 }

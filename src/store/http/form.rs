@@ -3,7 +3,11 @@
 use warp::http::{HeaderMap, Method, header::CONTENT_TYPE};
 
 use super::answer::ApiError;
+use super::media;
 use super::path::percent_decode;
+
+/// Go's complaint about the separator of old.
+const SEMICOLON: &str = "invalid semicolon separator in query";
 
 /// The fields of body and query, in that order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,30 +41,18 @@ pub fn has_form_body(method: &Method, headers: &HeaderMap) -> Result<bool, ApiEr
         return Ok(false);
     }
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(false) };
-    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let media = text.split(';').next().unwrap_or_default().trim().to_lowercase();
-    if media.is_empty() {
-        return Err(ApiError::request(210, "mime: no media type"));
-    }
-    let token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
-    };
-    match media.split_once('/') {
-        None if token(&media) => {}
-        Some((a, b)) if token(a) && token(b) => {}
-        Some((a, _)) if token(a) => return Err(ApiError::request(210, "mime: expected token after slash")),
-        _ => return Err(ApiError::request(210, "mime: expected slash after first token")),
-    }
-    Ok(media == "application/x-www-form-urlencoded")
+    media::is_form(value.as_bytes()).map_err(|why| ApiError::request(210, why))
 }
 
-/// Adds the fields of `text`; goes on behind a broken one and returns the first complaint.
+/// Adds the fields of `text`; goes on behind a broken one and returns the first complaint, or the one about semicolons
+/// whenever there is cause for it.
 fn read(text: &[u8], fields: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
     let mut result = Ok(());
     for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
         let field = field(pair);
         match field {
             Ok(field) => fields.push(field),
+            Err(why) if why == SEMICOLON => result = Err(why),
             Err(why) => result = result.and(Err(why)),
         }
     }
@@ -69,7 +61,7 @@ fn read(text: &[u8], fields: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String>
 
 fn field(pair: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     if pair.contains(&b';') {
-        return Err("invalid semicolon separator in query".into());
+        return Err(SEMICOLON.into());
     }
     let mut parts = pair.splitn(2, |b| *b == b'=');
     let name = parts.next().unwrap_or_default();
@@ -106,7 +98,9 @@ mod tests {
         let refused = |body: &str, query: &str| Form::parse(Some(body.as_bytes()), query).unwrap_err();
         assert_eq!(refused("a=%zz", ""), ApiError::request(210, "invalid URL escape \"%zz\""));
         assert_eq!(refused("a=%2", ""), ApiError::request(210, "invalid URL escape \"%2\""));
-        assert_eq!(refused("", "a=1;b=2"), ApiError::request(210, "invalid semicolon separator in query"));
+        assert_eq!(refused("", "a=1;b=2"), ApiError::request(210, SEMICOLON));
+        assert_eq!(refused("a=%zz&b=1;2", ""), ApiError::request(210, SEMICOLON));
+        assert_eq!(refused("a=%zz", "b=1;2"), ApiError::request(210, "invalid URL escape \"%zz\""));
     }
 
     #[test]

@@ -31,13 +31,20 @@ pub fn leader(store: &Store) -> Response {
     let leader = store.node().acting_leader().map(|id| format!("{id:x}"));
     match store.members().into_iter().find(|member| Some(&member.id) == leader.as_ref()) {
         Some(member) => of_cluster(store, lined(&member)),
-        None => {
-            let body = Bytes::from_static(b"{\"message\":\"During election\"}");
-            let mut response = json(StatusCode::SERVICE_UNAVAILABLE, body);
-            cluster_header(response.headers_mut(), store.node().identity().cluster);
-            response
-        }
+        None => members_error(store, StatusCode::SERVICE_UNAVAILABLE, b"{\"message\":\"During election\"}"),
     }
+}
+
+/// `GET /v2/members/…` of anything else, real ids included.
+pub fn no_member(store: &Store) -> Response {
+    members_error(store, StatusCode::NOT_FOUND, b"{\"message\":\"Not found\"}")
+}
+
+/// Unlike the good answers, these have no line feed.
+fn members_error(store: &Store, status: StatusCode, body: &'static [u8]) -> Response {
+    let mut response = json(status, Bytes::from_static(body));
+    cluster_header(response.headers_mut(), store.node().identity().cluster);
+    response
 }
 
 /// `GET /v2/machines`.

@@ -5,6 +5,7 @@ mod body;
 mod form;
 mod info;
 mod keys;
+mod media;
 mod params;
 mod path;
 mod watch;
@@ -106,7 +107,6 @@ fn routes(
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(answer_request)
-        .map(with_cors)
         .recover(|_| async { Ok::<_, Infallible>(not_found()) })
         .map(warp::Reply::into_response)
 }
@@ -123,22 +123,39 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
     B: Buf + Send,
 {
+    let Some(path) = path::percent_decode(path.as_str().as_bytes()) else { return path::broken() };
     if method == Method::OPTIONS {
-        return warp::reply().into_response();
+        return with_cors(warp::reply().into_response());
     }
-    let path = match path::clean(path.as_str(), &query, &method) {
-        Ok(path) => path,
-        Err(answer) => return *answer,
-    };
-    if let Some(key) = path::below(&path, b"/v2/keys") {
-        return keys::answer(&api, &method, key, &query, &headers, body).await;
+    with_cors(match path::clean(path, &query, &method) {
+        Ok(path) => page(&api, &method, &path, &query, &headers, body).await,
+        Err(answer) => *answer,
+    })
+}
+
+/// The answer of the page at a clean path.
+async fn page<S, B>(
+    api: &Api,
+    method: &Method,
+    path: &[u8],
+    query: &str,
+    headers: &HeaderMap,
+    body: S,
+) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
+    B: Buf + Send,
+{
+    if let Some(key) = path::below(path, b"/v2/keys") {
+        return keys::answer(api, method, key, query, headers, body).await;
     }
-    let get = method == Method::GET;
-    match path.as_slice() {
-        b"/v2/machines" if get || method == Method::HEAD => info::machines(&api.store),
+    let get = *method == Method::GET;
+    match path {
+        b"/v2/machines" if get || *method == Method::HEAD => info::machines(&api.store),
         b"/v2/machines" => method_not_allowed("GET,HEAD"),
         b"/v2/members" | b"/v2/members/" if get => info::members(&api.store),
         b"/v2/members/leader" if get => info::leader(&api.store),
+        path if get && path.starts_with(b"/v2/members/") => info::no_member(&api.store),
         b"/v2/stats/self" if get => info::stats(&api.store),
         b"/version" if get => info::version(),
         b"/health" if get => info::health(&api.store).await,

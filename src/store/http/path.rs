@@ -1,16 +1,14 @@
 //! The path of a request: decoded, and redirected when it is not clean, as Go's multiplexer does.
 
-use warp::http::header::{HeaderValue, LOCATION};
+use bytes::Bytes;
+use warp::http::header::{CONNECTION, HeaderValue, LOCATION};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
-use super::answer::{text_error, typed};
+use super::answer::typed;
 
-/// The decoded path, or the answer for one that is broken or not clean.
-pub fn clean(raw: &str, query: &str, method: &Method) -> Result<Vec<u8>, Box<Response>> {
-    let Some(path) = percent_decode(raw.as_bytes()) else {
-        return Err(Box::new(text_error(StatusCode::BAD_REQUEST, "400 Bad Request\n")));
-    };
+/// The decoded path, or the answer that leads to the clean one.
+pub fn clean(path: Vec<u8>, query: &str, method: &Method) -> Result<Vec<u8>, Box<Response>> {
     let cleaned = cleaned(&path);
     if cleaned == path {
         return Ok(path);
@@ -22,25 +20,39 @@ pub fn clean(raw: &str, query: &str, method: &Method) -> Result<Vec<u8>, Box<Res
     Err(Box::new(redirect(&location, method)))
 }
 
+/// The answer to a path with a broken escape: Go refuses it before anything else, and closes.
+pub fn broken() -> Response {
+    let text = Bytes::from_static(b"400 Bad Request");
+    let mut response = typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// What follows `prefix`, when `path` is that or below it.
 pub fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(prefix)?;
     (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
 }
 
+/// GET and HEAD are told in HTML as well.
 fn redirect(location: &str, method: &Method) -> Response {
-    let body = if matches!(*method, Method::GET | Method::HEAD) {
-        let escaped =
-            location.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
-        format!("<a href=\"{escaped}\">Moved Permanently</a>.\n\n")
+    let mut response = if matches!(*method, Method::GET | Method::HEAD) {
+        let body = format!("<a href=\"{}\">Moved Permanently</a>.\n\n", html(location));
+        typed(StatusCode::MOVED_PERMANENTLY, "text/html; charset=utf-8", body.into())
     } else {
-        String::new()
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        response
     };
-    let mut response = typed(StatusCode::MOVED_PERMANENTLY, "text/html; charset=utf-8", body.into());
     if let Ok(value) = HeaderValue::from_str(location) {
         response.headers_mut().insert(LOCATION, value);
     }
     response
+}
+
+fn html(text: &str) -> String {
+    let escapes = [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&#34;"), ('\'', "&#39;")];
+    escapes.iter().fold(text.to_string(), |text, (char, escape)| text.replace(*char, escape))
 }
 
 /// `path` without empty components and with `.` and `..` carried out; a slash at the end stays.
@@ -127,6 +139,15 @@ mod tests {
         assert_eq!(percent_decode(b"/a%2"), None);
         assert_eq!(percent_decode(b"/a%+2"), None);
         assert_eq!(percent_encode(b"/a b\xff?"), "/a%20b%FF%3F");
+    }
+
+    #[test]
+    fn redirects_are_told_in_html_to_those_who_read() {
+        let of = |method| redirect("/a?b='<", &method);
+        assert_eq!(html("/a?b='<&\">"), "/a?b=&#39;&lt;&amp;&#34;&gt;");
+        assert!(of(Method::GET).headers().contains_key("content-type"));
+        assert!(!of(Method::PUT).headers().contains_key("content-type"));
+        assert_eq!(of(Method::PUT).headers()[LOCATION], "/a?b='<");
     }
 
     #[test]
