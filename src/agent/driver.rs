@@ -267,9 +267,9 @@ impl Driver {
     }
 
     async fn write(&mut self, unit: &UnitName, hash: &str, generation: u64) -> Result<(), String> {
-        let text = self.texts.get(hash).cloned().unwrap_or_default();
+        let text = self.texts.get(hash).ok_or_else(|| format!("its text {hash} has not been read"))?;
         let files = &self.parts.files;
-        files.write_unit(unit, &text).map_err(|error| chain(&error))?;
+        files.write_unit(unit, text).map_err(|error| chain(&error))?;
         let done = self.managed.remove(unit).and_then(|disk| disk.done);
         self.managed.insert(unit.clone(), OnDisk { hash: hash.into(), generation: None, done });
         self.parts.systemd.link(&[files.unit(unit)]).await.map_err(|error| chain(&error))?;

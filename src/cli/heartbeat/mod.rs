@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::unit::unit_name;
 use super::{Context, Failure, block_on, logging, signals::Ending, this_machine};
 use crate::client::Client;
 use crate::config::{HeartbeatFragment, HeartbeatSettings, Span};
@@ -30,9 +31,9 @@ use crate::systemd::{Bus, Systemd, systemd1};
         told to end."
 )]
 pub struct Args {
-    /// Beat for as long as systemd calls this unit active
+    /// Beat for as long as systemd calls this unit active; a service if the name has no suffix
     #[arg(long, value_name = "NAME", conflicts_with = "command")]
-    unit: Option<UnitName>,
+    unit: Option<String>,
 
     /// Name of the command's heartbeat [default: the program's name]
     #[arg(long, value_name = "NAME", requires = "command")]
@@ -98,6 +99,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         (Some(Action::Ls(args)), _) => ls::run(args, context),
         (Some(Action::Watch(args)), _) => watch::run(args, context),
         (None, Some(unit)) => {
+            let unit = unit_name(&unit)?;
             let pulse = args.beat.pulse(&unit.clone().into(), Source::Unit, context)?;
             logging::init();
             block_on(follow(unit, pulse))

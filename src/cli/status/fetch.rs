@@ -25,7 +25,7 @@ pub(super) async fn report(client: &Client, group: &Group) -> Report {
 
 async fn cluster(client: &Client) -> Result<Cluster, Failure> {
     let view = View::load(client).await?;
-    let (machines, units) = (machine::documents(&view), unit::rows(&view, true));
+    let (machines, units) = (machine::documents(&view), unit::rows(&view, false));
     Ok(Cluster { view, machines, units })
 }
 

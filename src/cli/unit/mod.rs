@@ -124,7 +124,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 /// The unit that an argument names: a file's name without its folder, a service if it has no suffix.
-fn unit_name(argument: &str) -> Result<UnitName, Failure> {
+pub(in crate::cli) fn unit_name(argument: &str) -> Result<UnitName, Failure> {
     let name = argument.rsplit('/').next().unwrap_or_default();
     let service = || format!("{name}.service").parse();
     name.parse().or_else(|refusal| service().map_err(|_| refusal)).map_err(Failure::usage)
