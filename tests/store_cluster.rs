@@ -174,3 +174,19 @@ fn a_cluster_that_was_stopped_whole_comes_back_with_everything() {
         assert_eq!(got.json()["node"]["modifiedIndex"], put.index());
     }
 }
+
+#[test]
+fn a_follower_turns_to_the_new_leader_when_the_old_one_hangs() {
+    use nix::sys::signal::Signal;
+    let cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader();
+    let follower = &cluster.nodes[(leader + 1) % 3];
+    cluster.nodes[leader].signal(Signal::SIGSTOP);
+    // Sent while the follower still forwards to the old leader, whose connection stays open and silent.
+    let put = follower.request("PUT", "/v2/keys/a", Some("value=1"));
+    cluster.nodes[leader].signal(Signal::SIGCONT);
+    assert_eq!(put.status, 201, "{}", put.text());
+    wait_for("the old leader to follow", LIMIT, || cluster.nodes[leader].is_healthy());
+    let got = cluster.nodes[leader].request("GET", "/v2/keys/a", None);
+    assert_eq!(got.json()["node"]["modifiedIndex"], put.index(), "written once, and seen by the old leader");
+}

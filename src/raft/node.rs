@@ -247,7 +247,7 @@ impl Node {
     /// `TimedOut`: the outcome is unknown. `Stopped`: they were not proposed here.
     pub async fn propose(&self, ticket: Ticket, commands: Bytes, deadline: Instant) -> Result<(), NodeError> {
         loop {
-            let request = Request::Propose { ticket, commands: commands.clone() };
+            let request = || Request::Propose { ticket, commands: commands.clone() };
             match self.ask_leader(request, deadline).await? {
                 Response::Proposed => return Ok(()),
                 other => tracing::debug!(answer = ?other, "proposal not taken"),
@@ -262,7 +262,7 @@ impl Node {
     /// `TimedOut` or `Stopped`: nothing may be read.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
         let index = loop {
-            match self.ask_leader(Request::ReadIndex, deadline).await? {
+            match self.ask_leader(|| Request::ReadIndex, deadline).await? {
                 Response::ReadIndex(index) => break index,
                 other => tracing::debug!(answer = ?other, "no read index"),
             }
@@ -276,8 +276,13 @@ impl Node {
         }
     }
 
-    /// Puts a request to the leader, which may be this node; waits for one to be known.
-    async fn ask_leader(&self, request: Request, deadline: Instant) -> Result<Response, NodeError> {
+    /// Puts a request to the leader, which may be this node; waits for one to be known. When another takes over while
+    /// the answer is awaited, that one is asked: the old one may be cut off and never answer.
+    async fn ask_leader(
+        &self,
+        request: impl Fn() -> Request,
+        deadline: Instant,
+    ) -> Result<Response, NodeError> {
         loop {
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
@@ -287,7 +292,7 @@ impl Node {
             let leader = self.leader();
             match leader {
                 Some(leader) if leader == self.identity.member => {
-                    return tokio::time::timeout(left, self.answer_here(request))
+                    return tokio::time::timeout(left, self.answer_here(request()))
                         .await
                         .map_err(|_| NodeError::TimedOut);
                 }
@@ -297,10 +302,13 @@ impl Node {
                         continue;
                     };
                     let channel = self.peers.channel(leader, &peer, Lane::Control);
-                    return Ok(channel
-                        .call(&request, left)
-                        .await
-                        .unwrap_or_else(|error| Response::Failed(error.to_string())));
+                    let request = request();
+                    tokio::select! {
+                        answer = channel.call(&request, left) => {
+                            return Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())));
+                        }
+                        () = self.leader_other_than(Some(leader), left) => {}
+                    }
                 }
                 None => {
                     if let Err(fatal) = &self.raft.metrics().borrow_watched().running_state {
