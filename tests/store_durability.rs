@@ -123,3 +123,24 @@ fn a_damaged_snapshot_stops_the_start_and_is_named() {
             .any(|line| line.starts_with("muster:") && line.contains(&name) && line.contains("damaged"))
     });
 }
+
+#[test]
+fn a_data_folder_in_use_is_refused_in_plain_words() {
+    let cluster = Cluster::start(1, &[]);
+    let folder = cluster.folder().join("n0");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args([
+            "store",
+            "--listen-client-urls",
+            "http://127.0.0.1:0",
+            "--listen-peer-urls",
+            "http://127.0.0.1:0",
+        ])
+        .arg("--data-dir")
+        .arg(&folder)
+        .output()
+        .expect("the second node ran");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("another process is using it") && said.contains("n0"), "{said}");
+}

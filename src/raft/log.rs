@@ -64,7 +64,8 @@ impl LogStore {
             .flush_every_ms(None)
             .cache_capacity(64 << 20)
             .mode(sled::Mode::HighThroughput)
-            .open()?;
+            .open()
+            .map_err(|error| in_use(error.into()))?;
         let log = db.open_tree("log")?;
         let meta = db.open_tree("meta")?;
         let vote = read(&meta, VOTE)?;
@@ -119,6 +120,14 @@ impl LogStore {
     fn send(&self, job: Job) -> io::Result<()> {
         self.0.disk.send(job).map_err(|_| io::Error::other("the log's disk thread has ended"))
     }
+}
+
+/// Says in plain words that another process holds the folder; sled itself prints the system's error as a structure.
+fn in_use(error: io::Error) -> io::Error {
+    if error.to_string().contains("could not acquire lock") {
+        return io::Error::new(io::ErrorKind::WouldBlock, "another process is using it");
+    }
+    error
 }
 
 /// The disk thread: takes everything that waits, flushes once, tells everyone.
