@@ -41,6 +41,36 @@ pub fn body_difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
     our_times.iter().zip(&their_times).any(apart).then(|| format!("times {our_times:?}, {their_times:?}"))
 }
 
+/// Whether two listings differ in nothing but the order of their nodes, which etcd draws anew for each request that does
+/// not ask for `sorted=true`.
+pub fn same_but_for_order(ours: &[u8], theirs: &[u8]) -> bool {
+    let bytes = |body: &[u8]| {
+        let (mut text, _) = timeless(body);
+        text.sort_unstable();
+        text
+    };
+    let nodes = |body: &[u8]| {
+        let mut value: serde_json::Value = serde_json::from_slice(body).ok()?;
+        order(&mut value);
+        Some(value)
+    };
+    let ours_in_order = nodes(ours);
+    ours_in_order.is_some() && ours_in_order == nodes(theirs) && bytes(ours) == bytes(theirs)
+}
+
+/// Brings the nodes of a listing, and of all below, into the order of their keys, and takes their times away.
+fn order(value: &mut serde_json::Value) {
+    if let Some(members) = value.as_object_mut() {
+        members.remove("expiration");
+        members.remove("ttl");
+        members.values_mut().for_each(order);
+    }
+    if let Some(nodes) = value.as_array_mut() {
+        nodes.iter_mut().for_each(order);
+        nodes.sort_by_key(|node| node["key"].to_string());
+    }
+}
+
 fn headers(answer: &Answer) -> Vec<(&str, &str)> {
     let mut headers: Vec<(&str, &str)> = answer
         .headers
@@ -92,6 +122,23 @@ fn seconds(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let time: Timestamp = text.parse().ok()?;
     (time.to_string() == text).then(|| time.as_second())
+}
+
+#[test]
+fn only_the_order_of_a_listing_may_differ() {
+    let body = |nodes: &str| format!("{{\"node\":{{\"nodes\":[{nodes}]}}}}").into_bytes();
+    let (a, b) = ("{\"key\":\"/a\",\"value\":\"1\"}", "{\"key\":\"/b\",\"value\":\"2\"}");
+    let whole = body(&format!("{a},{b}"));
+    assert!(same_but_for_order(&whole, &body(&format!("{b},{a}"))));
+    assert!(!same_but_for_order(&whole, &body(a)));
+    assert!(!same_but_for_order(&whole, &body(&format!("{b},{}", a.replace('1', "3")))));
+    // The same bytes, but the values have changed places.
+    let swapped = whole.iter().map(|byte| match byte {
+        b'1' => b'2',
+        b'2' => b'1',
+        byte => *byte,
+    });
+    assert!(!same_but_for_order(&whole, &swapped.collect::<Vec<u8>>()));
 }
 
 #[test]
