@@ -1,7 +1,6 @@
 //! Who waits for changes, and telling them. Every node tells its own watchers from its own applied state.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -46,12 +45,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.hub.state();
         if let Some(here) = state.watchers.get_mut(&self.path) {
-            here.remove(&self.id);
+            // It may have been told its last event and taken out already.
+            let gone = here.remove(&self.id).is_some();
             if here.is_empty() {
                 state.watchers.remove(&self.path);
             }
+            state.count -= u64::from(gone);
         }
-        self.hub.count.store(state.count(), Ordering::Relaxed);
     }
 }
 
@@ -59,14 +59,14 @@ impl Drop for Place {
 #[derive(Debug, Default)]
 pub struct Hub {
     state: Mutex<State>,
-    /// How many watchers there are; read without the lock to skip it when nobody waits.
-    count: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     watchers: HashMap<Vec<u8>, BTreeMap<u64, Watcher>>,
     next: u64,
+    /// How many watchers there are, kept along because a sum over all paths at each change would cost the writers.
+    count: u64,
     /// The last index that was told.
     told: u64,
 }
@@ -80,19 +80,17 @@ struct Watcher {
 }
 
 impl State {
-    fn count(&self) -> u64 {
-        self.watchers.values().map(|here| here.len() as u64).sum()
-    }
-
     /// Tells the watchers at `path` that `wanted` accepts; those that are done or too slow are taken out.
     fn tell(&mut self, path: &[u8], event: &Arc<Event>, wanted: impl Fn(&Watcher) -> bool) {
         let Some(here) = self.watchers.get_mut(path) else { return };
+        let before = here.len();
         here.retain(|_, watcher| {
             if event.index < watcher.since || !wanted(watcher) {
                 return true;
             }
             watcher.queue.try_send(event.clone()).is_ok() && watcher.stream
         });
+        self.count -= (before - here.len()) as u64;
         if here.is_empty() {
             self.watchers.remove(path);
         }
@@ -126,7 +124,7 @@ impl Hub {
 
     /// How many watchers there are.
     pub fn watchers(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        self.state().count
     }
 
     /// Accepts a watch. `read` gives the history and the store's index; it is called under the hub's lock, so that
@@ -169,7 +167,7 @@ impl Hub {
         let id = state.next;
         let watcher = Watcher { recursive, stream, since: since.max(index + 1), queue };
         state.watchers.entry(path.clone()).or_default().insert(id, watcher);
-        self.count.fetch_add(1, Ordering::Relaxed);
+        state.count += 1;
         Ok(Subscription { events, index, _place: Some(Place { hub: self.clone(), path, id }) })
     }
 
@@ -182,7 +180,6 @@ impl Hub {
         for change in changes {
             state.publish(change);
         }
-        self.count.store(state.count(), Ordering::Relaxed);
     }
 
     /// The state was replaced: tells what the history has of the time that was skipped, and closes all watchers when
@@ -191,6 +188,7 @@ impl Hub {
         let mut state = self.state();
         if history.oldest(index) > state.told + 1 {
             state.watchers.clear();
+            state.count = 0;
         } else {
             let missed: Vec<Arc<Event>> = history.iter().filter(|e| e.index > state.told).cloned().collect();
             for event in missed {
@@ -198,7 +196,6 @@ impl Hub {
             }
         }
         state.told = state.told.max(index);
-        self.count.store(state.count(), Ordering::Relaxed);
     }
 }
 
