@@ -98,6 +98,19 @@ impl LogStore {
         told.await.map_err(|_| io::Error::other("the log's disk thread has ended"))?
     }
 
+    /// Reads from the disk, and goes on in the cache with what is not durable yet. Blocks.
+    fn read(&self, from: u64, until: u64) -> io::Result<Vec<RaftEntry>> {
+        let durable = until.min(self.0.wal.durable_until());
+        let found = self.0.wal.read(from, durable, READ_BYTES)?;
+        let mut entries =
+            found.iter().map(|bytes| decode(bytes, "entry")).collect::<io::Result<Vec<RaftEntry>>>()?;
+        let next = from + entries.len() as u64;
+        if next >= durable && next < until {
+            entries.extend(self.cache().range(next, Bound::Excluded(until)).unwrap_or_default());
+        }
+        Ok(entries)
+    }
+
     fn entry(&self, index: u64) -> io::Result<Option<RaftEntry>> {
         if let Some(entry) = self.cache().entries.get(&index) {
             return Ok(Some(entry.clone()));
@@ -196,11 +209,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             return Ok(entries);
         }
         let log = self.clone();
-        let read = move || {
-            let found = log.0.wal.read(from, until.min(log.0.wal.durable_until()), READ_BYTES)?;
-            found.iter().map(|bytes| decode(bytes, "entry")).collect()
-        };
-        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || log.read(from, until)).await.map_err(io::Error::other)?
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
