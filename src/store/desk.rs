@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::hub::Hub;
-use crate::keyspace::{Event, Refusal};
+use crate::keyspace::auth::{AuthError, Reply};
+use crate::keyspace::{Applied, Event, Refusal};
 use crate::raft::{Observer, Outcome, Replica, Ticket};
 
 /// What a client is told about a command that was applied.
@@ -21,6 +22,8 @@ pub struct Done {
     pub raft_index: u64,
     /// Raft's term.
     pub raft_term: u64,
+    /// What came of a change of users and roles.
+    pub auth: Option<Box<Result<Reply, AuthError>>>,
 }
 
 /// Who waits for the result of one command.
@@ -67,7 +70,10 @@ impl Observer for Desk {
         let waiters = self.take(outcome.ticket);
         let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
         for (waiter, result) in waiters.into_iter().zip(outcome.results) {
-            let result = result.map(|a| Done { event: a.event, index: a.index, raft_index, raft_term });
+            let result = result.map(|applied| {
+                let Applied { event, index, auth } = applied;
+                Done { event, index, raft_index, raft_term, auth }
+            });
             // The client may have gone.
             let _ = waiter.send(result);
         }

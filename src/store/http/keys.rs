@@ -57,7 +57,7 @@ async fn get(api: &Api, key: &Key, params: &Params) -> Result<Response, ApiError
 async fn write(api: &Api, method: &Method, key: Key, params: Params) -> Result<Response, ApiError> {
     let brief = params.no_value;
     let done = api.store.propose(command(method, key, params)).await?;
-    let Done { event, index, raft_index, raft_term } = done;
+    let Done { event, index, raft_index, raft_term, .. } = done;
     let Some(event) = event else { return Err(StoreError::Stopping.into()) };
     let created = event.action == Action::Create || event.action == Action::Set && event.prev.is_none();
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
