@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::hub::Hub;
-use crate::keyspace::auth::{AuthError, Reply};
+use crate::keyspace::auth::{Auth, AuthError, Reply};
 use crate::keyspace::{Applied, Event, Refusal};
 use crate::raft::{Observer, Outcome, Replica, Ticket};
 
@@ -37,12 +37,20 @@ pub struct Desk {
     waiting: Mutex<HashMap<u64, Vec<Waiter>>>,
     /// The watchers.
     pub hub: Arc<Hub>,
+    /// Users and roles as applied here. Whoever is told of a change has been told of earlier changes of these.
+    pub auth: watch::Sender<Arc<Auth>>,
 }
 
 impl Desk {
     /// A desk for this run of member `node`.
     pub fn new(node: u64) -> Self {
-        Self { node, session: crate::raft::unique(), waiting: Mutex::default(), hub: Arc::default() }
+        Self {
+            node,
+            session: crate::raft::unique(),
+            waiting: Mutex::default(),
+            hub: Arc::default(),
+            auth: watch::Sender::default(),
+        }
     }
 
     /// Opens a batch whose commands `waiters` wait for.
@@ -66,6 +74,9 @@ impl Desk {
 
 impl Observer for Desk {
     fn applied(&self, outcome: Outcome) {
+        if let Some(auth) = outcome.auth {
+            self.auth.send_replace(auth);
+        }
         self.hub.publish(&outcome.changes);
         let waiters = self.take(outcome.ticket);
         let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
@@ -80,6 +91,7 @@ impl Observer for Desk {
     }
 
     fn replaced(&self, replica: &Replica) {
+        self.auth.send_replace(replica.keyspace.auth().clone());
         self.hub.catch_up(replica.keyspace.history(), replica.keyspace.index());
     }
 }
