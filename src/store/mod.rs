@@ -81,7 +81,7 @@ impl Store {
         let started = (Timestamp::now(), Instant::now());
         // A new etcd has looked for its list of members in vain.
         let gets = Gets { success: AtomicU64::new(0), fail: AtomicU64::new(1) };
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         {
             // Under the lock, so that nothing newer can have been told before.
             let replica = node.state().read();
