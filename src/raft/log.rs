@@ -78,6 +78,11 @@ impl LogStore {
         *self.0.purged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
+    pub fn purge_for(&self, allowed: u64) -> Option<u64> {
+        self.0.wal.purge_for(allowed)
+    }
+
     /// Bytes on disk.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod log;
 mod network;
 mod node;
 mod notes;
+mod room;
 mod serve;
 mod sessions;
 mod snapshot;

@@ -16,6 +16,7 @@ use super::hard_state::HardState;
 use super::log::LogStore;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
+use super::room;
 use super::snapshot::Folder;
 use super::state::{Observer, StateMachine};
 use super::types::{Peer, Proposal, Raft, Ticket};
@@ -135,6 +136,7 @@ impl Node {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
         tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
+        tokio::spawn(room::run(raft.clone(), log.clone(), state.clone()));
         Ok(Arc::new(Self { identity, raft, state, log, peers, notes, election: tuning.election }))
     }
 

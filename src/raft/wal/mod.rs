@@ -234,6 +234,24 @@ impl Wal {
         Ok(bytes)
     }
 
+    /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
+    /// Half of what is allowed is left, so that this need not be done for each new entry.
+    pub fn purge_for(&self, allowed: u64) -> Option<u64> {
+        let state = self.state();
+        let segments = state.log.segments.len() as u64 * self.0.segment_bytes;
+        if segments <= allowed {
+            return None;
+        }
+        let mut left = 0;
+        let sizes = state.log.entries.iter().rev().map(|place| record::span(place.length as usize) as u64);
+        let kept = sizes.take_while(|size| {
+            left += size;
+            left <= allowed / 2
+        });
+        let kept = kept.count() as u64;
+        (left > allowed / 2).then(|| (state.log.next_entry() - kept).saturating_sub(1))
+    }
+
     /// Bytes of all segments.
     ///
     /// # Errors
