@@ -189,6 +189,13 @@ impl Node {
         metrics.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
     }
 
+    /// Who votes in the effective membership.
+    pub fn voters(&self) -> BTreeSet<u64> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().collect()
+    }
+
     /// Waits until the leader that this node knows of is another than `known`, or for `limit`.
     pub async fn leader_other_than(&self, known: Option<u64>, limit: Duration) {
         let mut metrics = self.raft.server_metrics();
