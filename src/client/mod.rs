@@ -21,7 +21,7 @@ mod request;
 mod tests;
 mod watch;
 
-pub use answer::{Answer, Event, Member, Node};
+pub use answer::{Answer, Event, Member, Node, Role, Standing};
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};
