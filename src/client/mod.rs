@@ -4,7 +4,7 @@
 //! asked: see `failover` for what may be asked twice. A [`Watch`] goes on over lost connections and lost
 //! endpoints without missing or repeating a change.
 //!
-//! The only place that names the HTTP library. No proxy settings of the environment apply.
+//! The only place that names the HTTP library, and that of DNS. No proxy settings of the environment apply.
 
 mod answer;
 mod backoff;
@@ -16,6 +16,7 @@ mod failover;
 mod mirror;
 mod options;
 mod request;
+pub mod srv;
 #[cfg(test)]
 mod tests;
 mod watch;
