@@ -71,6 +71,34 @@ pub struct Args {
     /// Changes that are remembered for watches in the past [default: 100000]
     #[arg(long, value_name = "N")]
     history_events: Option<u64>,
+
+    /// Find the first members in this directory of a v2 store, as GET /new?size=3 of any store hands out
+    #[arg(long, value_name = "URL")]
+    discovery: Option<String>,
+
+    /// When the discovered cluster is full already: "learner" to become a read replica, "exit" to end [default: learner]
+    #[arg(long, value_name = "WHAT")]
+    discovery_fallback: Option<String>,
+
+    /// HTTP proxy on the way to the discovery URL
+    #[arg(long, value_name = "URL")]
+    discovery_proxy: Option<String>,
+
+    /// Find the first members by the _etcd-server._tcp records of this domain
+    #[arg(long, value_name = "DOMAIN")]
+    discovery_srv: Option<String>,
+
+    /// Ask for _etcd-server-NAME._tcp instead
+    #[arg(long, value_name = "NAME")]
+    discovery_srv_name: Option<String>,
+
+    /// Name server to ask for SRV records [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    discovery_srv_resolver: Option<String>,
+
+    /// Listen on etcd's old ports as well: 4001 for clients, 7001 for members
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    legacy_ports: Option<bool>,
 }
 
 impl Args {
@@ -92,6 +120,14 @@ impl Args {
             heartbeat_interval: self.heartbeat_interval.or(base.heartbeat_interval),
             election_timeout: self.election_timeout.or(base.election_timeout),
             history_events: self.history_events.or(base.history_events),
+            discovery: self.discovery.or(base.discovery),
+            discovery_fallback: self.discovery_fallback.or(base.discovery_fallback),
+            discovery_proxy: self.discovery_proxy.or(base.discovery_proxy),
+            discovery_srv: self.discovery_srv.or(base.discovery_srv),
+            discovery_srv_name: self.discovery_srv_name.or(base.discovery_srv_name),
+            discovery_srv_resolver: self.discovery_srv_resolver.or(base.discovery_srv_resolver),
+            legacy_ports: self.legacy_ports.or(base.legacy_ports),
+            ..base
         }
     }
 }

@@ -11,7 +11,8 @@ pub(super) fn apply<T: Section>(
 ) -> Result<(), ConfigError> {
     let prefix = format!("MUSTER_{}_", T::NAME.to_uppercase());
     let aliases = T::ALIASES.iter().filter_map(|(variable, key)| {
-        let (name, text) = environment.iter().find(|(name, _)| name == variable)?;
+        // As in etcd, where a variable without a value says nothing.
+        let (name, text) = environment.iter().find(|(name, text)| name == variable && !text.is_empty())?;
         Some((name.as_str(), key.to_string(), text.as_str()))
     });
     let own = environment.iter().filter_map(|(name, text)| {
