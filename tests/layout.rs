@@ -50,7 +50,8 @@ const BELOW: [(&str, &[&str]); 13] = [
     ("schedule", &["client", "ids", "model"]),
     ("reboot", &["client", "config", "ids", "model", "systemd"]),
     ("heartbeat", &["client", "ids", "model", "systemd"]),
-    ("store", &["clock", "config", "keyspace", "raft"]),
+    // A node that has no data yet finds its cluster as a client of others.
+    ("store", &["client", "clock", "config", "keyspace", "raft"]),
     ("raft", &["clock", "keyspace"]),
     ("keyspace", &["clock"]),
     ("client", &["config"]),

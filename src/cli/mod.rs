@@ -51,7 +51,7 @@ pub struct Cli {
 // A variant without a comment shows its arguments' own, which is longer than one line.
 #[derive(Subcommand, Debug)]
 enum Command {
-    Store(store::Args),
+    Store(Box<store::Args>),
     /// Read, write and watch keys
     Kv(kv::Args),
     /// Look at the members of the store's cluster
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::load(cli.global)?;
     match cli.command {
-        Command::Store(args) => store::run(args, &context),
+        Command::Store(args) => store::run(*args, &context),
         Command::Kv(args) => kv::run(args, &context),
         Command::Member(args) => member::run(args, &context),
         Command::Agent(args) => agent::run(args, &context),

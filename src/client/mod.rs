@@ -10,6 +10,7 @@ mod answer;
 mod backoff;
 #[cfg(test)]
 mod canned;
+mod directory;
 mod endpoints;
 mod error;
 mod failover;
@@ -22,6 +23,7 @@ mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node};
+pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};

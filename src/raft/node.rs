@@ -56,6 +56,11 @@ impl Storage {
         let identity = log.read_meta("identity")?;
         Ok(Self { log, folder, identity })
     }
+
+    /// Whether raft has never run with it, even if it is known already whose it is.
+    pub fn is_blank(&self) -> bool {
+        !self.log.has_vote()
+    }
 }
 
 /// How raft is to run.

@@ -1,6 +1,7 @@
 //! The store of one node: writes go through the log, reads are as recent as they ask to be, watches never miss.
 
 mod desk;
+mod discovery;
 mod error;
 mod expire;
 pub mod http;
@@ -11,6 +12,7 @@ mod reads;
 mod run;
 
 pub use desk::Done;
+pub use discovery::DiscoveryError;
 pub use error::StoreError;
 pub use hub::{Interest, Subscription};
 pub use members::{Member, cluster_id, member_id};

@@ -11,9 +11,10 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::desk::Desk;
+use super::discovery::{self, Beginning, DiscoveryError};
 use super::http;
 use super::{Store, StoreError, cluster_id, member_id};
-use crate::config::StoreSettings;
+use crate::config::{Bootstrap, StoreSettings};
 use crate::keyspace::Command;
 use crate::raft::{self, Identity, Node, Peer, Storage, Tuning};
 
@@ -42,6 +43,17 @@ pub enum RunError {
         /// What is wrong with it.
         cause: io::Error,
     },
+    /// The data folder holds what another program left there.
+    #[error(
+        "{folder} holds the data of an etcd, which is not Muster's: choose another data folder, and copy the keys"
+    )]
+    Foreign {
+        /// The folder.
+        folder: String,
+    },
+    /// The cluster's members were not found.
+    #[error("{0}")]
+    Discovery(#[from] DiscoveryError),
     /// Raft stopped: the disk failed, or what it holds is damaged.
     #[error("the store has stopped to protect its data: {0}")]
     Failed(String),
@@ -58,11 +70,10 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let clients = bind(&settings.listen_client).await?;
     let peers = bind(&settings.listen_peer).await?;
-    let desk_and_node = start(&settings).await;
-    let (desk, node) = desk_and_node.map_err(|cause| {
-        let folder = settings.data_dir.display().to_string();
-        RunError::Data { folder, cause }
-    })?;
+    let (desk, node) = tokio::select! {
+        started = start(&settings) => started?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let id = node.identity().clone();
     let member = format!("{:x}", id.member);
     tracing::info!(name = settings.name, member, cluster = format!("{:x}", id.cluster), "node started");
@@ -81,7 +92,14 @@ pub async fn run(
 
     let serve = async {
         publish(&store, &settings).await?;
-        tracing::info!(name = settings.name, member, "published, ready to serve client requests");
+        let urls = settings.advertise_client.join(" ");
+        // In etcd's words, for which scripts wait.
+        tracing::info!(
+            "published {{Name:{} ClientURLs:[{urls}]}} to cluster {:x}",
+            settings.name,
+            id.cluster
+        );
+        tracing::info!("ready to serve client requests");
         ready();
         std::future::pending().await
     };
@@ -105,23 +123,28 @@ pub async fn run(
     result
 }
 
-async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
+async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {
     let folder = settings.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Storage::open(&folder)).await;
-    let storage = opened.map_err(io::Error::other)??;
-    let mut members = BTreeMap::new();
-    for (name, peer_urls) in &settings.initial_cluster {
-        let peer = Peer { name: name.clone(), peer_urls: peer_urls.clone() };
-        members.insert(member_id(peer_urls, &settings.token), peer);
+    let failed = |cause| RunError::Data { folder: folder.display().to_string(), cause };
+    if folder.join("member").join("wal").exists() {
+        return Err(RunError::Foreign { folder: folder.display().to_string() });
     }
-    let fresh = Identity {
-        member: member_id(&settings.initial_cluster[&settings.name], &settings.token),
-        cluster: cluster_id(members.keys()),
+    let opening = folder.clone();
+    let opened = tokio::task::spawn_blocking(move || Storage::open(&opening)).await;
+    let storage = opened.map_err(io::Error::other).flatten().map_err(failed)?;
+    let (identity, members) = match storage.identity.clone() {
+        Some(identity) if !storage.is_blank() => {
+            if settings.bootstrap != Bootstrap::Listed {
+                tracing::info!("there is data already: discovery is not asked");
+            }
+            (identity, BTreeMap::new())
+        }
+        // A node that ended right after it knew who it is begins once more, and may have been given another name.
+        known => {
+            let (found, members) = first_start(settings).await?;
+            (known.unwrap_or(found), members)
+        }
     };
-    let identity = storage.identity.clone().unwrap_or(fresh);
-    if !settings.found_cluster {
-        members.clear();
-    }
     let desk = Arc::new(Desk::new(identity.member));
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
@@ -129,8 +152,39 @@ async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
         snapshot_count: settings.snapshot_count,
         history: settings.history_events,
     };
-    let node = Node::start(storage, identity, members, &tuning, desk.clone()).await?;
+    let node = Node::start(storage, identity, members, &tuning, desk.clone()).await.map_err(failed)?;
     Ok((desk, node))
+}
+
+/// Who a node without data is, and with whom it founds its cluster.
+async fn first_start(settings: &StoreSettings) -> Result<(Identity, BTreeMap<u64, Peer>), RunError> {
+    let (first, token) = match discovery::begin(settings).await? {
+        Beginning::Found { members, token } => (members, token),
+        Beginning::Replicate(_) => {
+            let registry = token_of(settings);
+            return Err(DiscoveryError::NobodyToJoin { registry }.into());
+        }
+    };
+    let mut members = BTreeMap::new();
+    for (name, peer_urls) in &first {
+        // A name that was made up for an SRV record is not known to the others.
+        let name = if matches!(settings.bootstrap, Bootstrap::Srv(_)) { String::new() } else { name.clone() };
+        let peer = Peer { name, peer_urls: peer_urls.clone() };
+        members.insert(member_id(peer_urls, &token), peer);
+    }
+    let own = first.get(&settings.name).unwrap_or(&settings.advertise_peer);
+    let identity = Identity { member: member_id(own, &token), cluster: cluster_id(members.keys()) };
+    if !settings.found_cluster {
+        members.clear();
+    }
+    Ok((identity, members))
+}
+
+fn token_of(settings: &StoreSettings) -> String {
+    match &settings.bootstrap {
+        Bootstrap::Registry(registry) => registry.url.to_string(),
+        Bootstrap::Listed | Bootstrap::Srv(_) => settings.token.clone(),
+    }
 }
 
 /// Makes name and client URLs known to the cluster; waits for a leader as long as it takes.

@@ -8,7 +8,7 @@ use warp::reply::Response;
 use super::answer::{self, ApiError, Indexes, method_not_allowed};
 use super::form::{Form, has_form_body};
 use super::params::Params;
-use super::{Api, body, watch};
+use super::{Api, body, machines, watch};
 use crate::keyspace::{Action, Command, Compare, Content, Key};
 use crate::store::{Consistency, Done, StoreError};
 
@@ -35,6 +35,7 @@ where
         // A clean path has no dots left, so it always is a key.
         let key = Key::parse(path).ok_or_else(|| ApiError::request(209, "invalid key"))?;
         match *method {
+            _ if machines::has(&key) => machines::answer(api, method, &key, &params).await,
             Method::GET if params.wait && params.quorum != Some(true) => watch::answer(api, key, &params),
             Method::GET | Method::HEAD => get(api, &key, &params).await,
             _ => write(api, method, key, params).await,

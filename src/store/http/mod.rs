@@ -2,9 +2,11 @@
 
 mod answer;
 mod body;
+mod discovery;
 mod form;
 mod info;
 mod keys;
+mod machines;
 mod media;
 mod params;
 mod path;
@@ -160,6 +162,7 @@ where
         b"/version" if get => info::version(),
         b"/health" if get => info::health(&api.store).await,
         b"/v2/stats/self" | b"/version" | b"/health" => method_not_allowed("GET"),
+        b"/new" => discovery::new_registry(api, method, query, headers).await,
         _ => not_found(),
     }
 }
