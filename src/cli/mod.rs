@@ -6,9 +6,11 @@ mod say;
 mod agent;
 mod completion;
 mod context;
+mod etcd;
 mod failure;
 mod heartbeat;
 mod kv;
+mod links;
 mod logging;
 mod machine;
 mod member;
@@ -74,6 +76,9 @@ enum Command {
 /// Parses the command line, runs the command and turns its result into an exit status: 0, 64 for wrong use or
 /// configuration, 1 otherwise unless a command documents more.
 pub fn main() -> ExitCode {
+    if let Some(code) = links::run() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -135,6 +135,11 @@ impl Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let settings = StoreSettings::try_from(args.over(context.section()?))?;
     logging::init();
+    serve(settings)
+}
+
+/// Runs a node until it is asked to end; logging must have been started.
+pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();

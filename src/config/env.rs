@@ -32,6 +32,23 @@ pub(super) fn apply<T: Section>(
     Ok(())
 }
 
+/// A section made of texts alone, each with where it comes from (such as a flag) and its key; later ones win.
+///
+/// # Errors
+/// An unknown key or a bad value; the message names where it comes from.
+pub fn section_of<T: Section>(texts: &[(String, String, String)]) -> Result<T, ConfigError> {
+    let mut table = Table::new();
+    for (origin, key, text) in texts {
+        let value = typed::<T>(key, text).map_err(|e| ConfigError::Value {
+            origin: origin.clone(),
+            message: format!("\"{text}\": {}", e.message()),
+        })?;
+        table.insert(key.clone(), value);
+    }
+    T::deserialize(table)
+        .map_err(|e| ConfigError::Value { origin: format!("[{}]", T::NAME), message: e.message().into() })
+}
+
 /// The TOML value that `text` stands for: the first reading that the key's type accepts.
 fn typed<T: Section>(key: &str, text: &str) -> Result<Value, toml::de::Error> {
     let accepts = |value: &Value| {

@@ -29,6 +29,8 @@ use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+pub use info::ETCD_SERVER as ETCD_VERSION;
+
 use super::Store;
 use answer::{method_not_allowed, not_found, with_cors};
 
