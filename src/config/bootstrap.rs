@@ -55,6 +55,7 @@ pub(super) fn parse(f: &StoreFragment) -> Result<Bootstrap, ConfigError> {
         ("discovery", f.discovery.is_some()),
         ("discovery_srv", f.discovery_srv.is_some()),
         ("initial_cluster", f.initial_cluster.is_some()),
+        ("join", f.join.is_some()),
     ]
     .iter()
     .filter_map(|(key, given)| given.then_some(*key))

@@ -62,6 +62,12 @@ pub struct StoreFragment {
     pub peer_addr: Option<String>,
     /// Where to listen for other members, if not everywhere: etcd 0.4's `host` or `host:port`.
     pub peer_bind_addr: Option<String>,
+    /// Client URLs of a cluster to join.
+    pub join: Option<Vec<String>>,
+    /// Join as a read replica.
+    pub read_replica: Option<bool>,
+    /// Start a cluster of this node alone from its data.
+    pub force_new_cluster: Option<bool>,
 }
 
 impl Section for StoreFragment {
@@ -88,6 +94,7 @@ impl Section for StoreFragment {
         ("ETCD_BIND_ADDR", "bind_addr"),
         ("ETCD_PEER_ADDR", "peer_addr"),
         ("ETCD_PEER_BIND_ADDR", "peer_bind_addr"),
+        ("ETCD_FORCE_NEW_CLUSTER", "force_new_cluster"),
     ];
 }
 
@@ -123,6 +130,12 @@ pub struct StoreSettings {
     pub election: Duration,
     /// Changes that are remembered for watches in the past.
     pub history_events: u64,
+    /// Client URLs of a cluster to join, if there is no data yet.
+    pub join: Option<Vec<Url>>,
+    /// Join as a read replica.
+    pub read_replica: bool,
+    /// Start a cluster of this node alone from its data.
+    pub force_new_cluster: bool,
 }
 
 /// Defaults; those that etcd has are etcd's.
@@ -179,6 +192,14 @@ impl TryFrom<StoreFragment> for StoreSettings {
                 ));
             }
         };
+        let join = f.join.map(|urls| parse_urls("join", urls)).transpose()?;
+        let read_replica = f.read_replica.unwrap_or_default();
+        if read_replica && join.is_none() {
+            return Err(bad(
+                "read_replica",
+                "only a node that joins a cluster can be a read replica: set join",
+            ));
+        }
         let heartbeat = f.heartbeat_interval.map_or(HEARTBEAT, |m| m.0);
         let election = f.election_timeout.map_or(ELECTION, |m| m.0);
         if heartbeat.is_zero() || election < heartbeat * HEARTBEATS_PER_ELECTION {
@@ -208,6 +229,9 @@ impl TryFrom<StoreFragment> for StoreSettings {
             heartbeat,
             election,
             history_events: positive("history_events", f.history_events, HISTORY_EVENTS)?,
+            join,
+            read_replica,
+            force_new_cluster: f.force_new_cluster.unwrap_or_default(),
         })
     }
 }

@@ -11,12 +11,13 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::desk::Desk;
-use super::discovery::{self, Beginning, DiscoveryError};
+use super::discovery::{self, DiscoveryError};
 use super::http;
-use super::{Store, StoreError, cluster_id, member_id};
+use super::join::{self, JoinError, Origin};
+use super::{Store, StoreError};
 use crate::config::{Bootstrap, StoreSettings};
 use crate::keyspace::Command;
-use crate::raft::{self, Identity, Node, Peer, Storage, Tuning};
+use crate::raft::{self, Identity, Node, Storage, Tuning};
 
 /// How long a stopping leader waits for another to take over.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(3);
@@ -54,6 +55,20 @@ pub enum RunError {
     /// The cluster's members were not found.
     #[error("{0}")]
     Discovery(#[from] DiscoveryError),
+    /// This node could not join its cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The member was removed from its cluster.
+    #[error(
+        "member {member:x} was removed from its cluster for good; to have this machine join again, remove {folder} and \
+         start it with --join, or add it anew (muster member add)"
+    )]
+    Removed {
+        /// The member that this node was.
+        member: u64,
+        /// Where its data lies.
+        folder: String,
+    },
     /// Raft stopped: the disk failed, or what it holds is damaged.
     #[error("the store has stopped to protect its data: {0}")]
     Failed(String),
@@ -72,6 +87,7 @@ pub async fn run(
     let peers = bind(&settings.listen_peer).await?;
     let (desk, node) = tokio::select! {
         started = start(&settings) => started?,
+        // It may be waiting for a cluster to join or for other first members.
         () = stop.cancelled() => return Ok(()),
     };
     let id = node.identity().clone();
@@ -106,6 +122,13 @@ pub async fn run(
     let result = tokio::select! {
         result = serve => result,
         reason = node.failed() => Err(RunError::Failed(reason)),
+        noted = node.removed() => {
+            let folder = settings.data_dir.display().to_string();
+            Err(match noted {
+                Ok(()) => RunError::Removed { member: id.member, folder },
+                Err(cause) => RunError::Data { folder, cause },
+            })
+        }
         () = stop.cancelled() => Ok(()),
     };
 
@@ -124,27 +147,20 @@ pub async fn run(
 }
 
 async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {
+    let unusable = |cause| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
     let folder = settings.data_dir.clone();
-    let failed = |cause| RunError::Data { folder: folder.display().to_string(), cause };
     if folder.join("member").join("wal").exists() {
         return Err(RunError::Foreign { folder: folder.display().to_string() });
     }
-    let opening = folder.clone();
-    let opened = tokio::task::spawn_blocking(move || Storage::open(&opening)).await;
-    let storage = opened.map_err(io::Error::other).flatten().map_err(failed)?;
-    let (identity, members) = match storage.identity.clone() {
-        Some(identity) if !storage.is_blank() => {
-            if settings.bootstrap != Bootstrap::Listed {
-                tracing::info!("there is data already: discovery is not asked");
-            }
-            (identity, BTreeMap::new())
-        }
-        // A node that ended right after it knew who it is begins once more, and may have been given another name.
-        known => {
-            let (found, members) = first_start(settings).await?;
-            (known.unwrap_or(found), members)
-        }
-    };
+    let opened = tokio::task::spawn_blocking(move || Storage::open(&folder)).await;
+    let mut storage = opened.map_err(io::Error::other).and_then(|opened| opened).map_err(unusable)?;
+    if settings.force_new_cluster {
+        tracing::warn!(
+            "starting a cluster of this node alone; take --force-new-cluster away for the next start"
+        );
+        storage.force_new_cluster(&settings.advertise_peer).map_err(unusable)?;
+    }
+    let Origin { identity, founders } = origin(settings, &storage).await?;
     let desk = Arc::new(Desk::new(identity.member));
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
@@ -152,38 +168,34 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunEr
         snapshot_count: settings.snapshot_count,
         history: settings.history_events,
     };
-    let node = Node::start(storage, identity, members, &tuning, desk.clone()).await.map_err(failed)?;
+    let node = Node::start(storage, identity, founders, &tuning, desk.clone()).await.map_err(unusable)?;
     Ok((desk, node))
 }
 
-/// Who a node without data is, and with whom it founds its cluster.
-async fn first_start(settings: &StoreSettings) -> Result<(Identity, BTreeMap<u64, Peer>), RunError> {
-    let (first, token) = match discovery::begin(settings).await? {
-        Beginning::Found { members, token } => (members, token),
-        Beginning::Replicate(_) => {
-            let registry = token_of(settings);
-            return Err(DiscoveryError::NobodyToJoin { registry }.into());
+/// Who this node is, and with whom it founds its cluster.
+async fn origin(settings: &StoreSettings, storage: &Storage) -> Result<Origin, RunError> {
+    let known = |identity: &Identity| Origin { identity: identity.clone(), founders: BTreeMap::new() };
+    let settings = match &storage.identity {
+        Some(identity) if storage.removed => {
+            let folder = settings.data_dir.display().to_string();
+            return Err(RunError::Removed { member: identity.member, folder });
         }
+        Some(identity) if settings.bootstrap != Bootstrap::Listed && !storage.is_blank() => {
+            tracing::info!("there is data already: discovery is not asked");
+            return Ok(known(identity));
+        }
+        Some(_) | None => &discovery::resolve(settings).await?,
     };
-    let mut members = BTreeMap::new();
-    for (name, peer_urls) in &first {
-        // A name that was made up for an SRV record is not known to the others.
-        let name = if matches!(settings.bootstrap, Bootstrap::Srv(_)) { String::new() } else { name.clone() };
-        let peer = Peer { name, peer_urls: peer_urls.clone() };
-        members.insert(member_id(peer_urls, &token), peer);
-    }
-    let own = first.get(&settings.name).unwrap_or(&settings.advertise_peer);
-    let identity = Identity { member: member_id(own, &token), cluster: cluster_id(members.keys()) };
-    if !settings.found_cluster {
-        members.clear();
-    }
-    Ok((identity, members))
-}
-
-fn token_of(settings: &StoreSettings) -> String {
-    match &settings.bootstrap {
-        Bootstrap::Registry(registry) => registry.url.to_string(),
-        Bootstrap::Listed | Bootstrap::Srv(_) => settings.token.clone(),
+    let founds = settings.found_cluster && settings.join.is_none();
+    match &storage.identity {
+        // The first start may have ended before the first members were written: then they are written now.
+        Some(identity) if founds => {
+            let found = join::found(settings);
+            Ok(if found.identity == *identity { found } else { known(identity) })
+        }
+        Some(identity) => Ok(known(identity)),
+        None if founds => Ok(join::found(settings)),
+        None => Ok(join::newcomer(settings).await?),
     }
 }
 

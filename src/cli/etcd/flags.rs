@@ -350,7 +350,7 @@ const UNSAFE: &[Flag] = &[
     flag(
         "force-new-cluster",
         Switch("false"),
-        Only(&["false"], "this build cannot do it"),
+        Sets("force_new_cluster"),
         "Make a cluster of this member alone out of its data",
     ),
     flag(

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use url::Url;
-
 use super::member_id;
 use crate::client::srv::SrvError;
 use crate::client::{ApiError, ClientError};
@@ -18,20 +16,6 @@ use registry::{Applicant, Found, Registration};
 
 /// The first members by name, with their peer URLs.
 pub type FirstMembers = BTreeMap<String, Vec<String>>;
-
-/// What a node without data has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    /// Found the cluster together with the other first members; this node is one of them.
-    Found {
-        /// All of them.
-        members: FirstMembers,
-        /// What goes into the ids of members and cluster beside the URLs.
-        token: String,
-    },
-    /// Join a running cluster as a read replica, by one of these client URLs.
-    Replicate(Vec<Url>),
-}
 
 /// Why the members were not found.
 #[derive(Debug, thiserror::Error)]
@@ -144,26 +128,30 @@ pub enum DiscoveryError {
     },
 }
 
-/// Finds out how a node without data begins; may wait for the other first members as long as it takes.
+/// The settings of a node without data, with the first members put in that it is told to look for; or, when those are
+/// complete without it, with a cluster to join. May wait for the other first members as long as it takes.
 ///
 /// # Errors
 /// See [`DiscoveryError`].
-pub async fn begin(settings: &StoreSettings) -> Result<Beginning, DiscoveryError> {
+pub async fn resolve(settings: &StoreSettings) -> Result<StoreSettings, DiscoveryError> {
+    let mut resolved = settings.clone();
     let registry = match &settings.bootstrap {
-        Bootstrap::Listed => {
-            let members = settings.initial_cluster.clone();
-            return Ok(Beginning::Found { members, token: settings.token.clone() });
-        }
+        Bootstrap::Listed => return Ok(resolved),
         Bootstrap::Srv(domain) => {
             let members = srv::first_members(domain, &settings.name, &settings.advertise_peer).await?;
-            return Ok(Beginning::Found { members, token: settings.token.clone() });
+            // The others know this node as its record has it.
+            if let Some(urls) = members.get(&settings.name) {
+                resolved.advertise_peer = urls.clone();
+            }
+            resolved.initial_cluster = members;
+            return Ok(resolved);
         }
         Bootstrap::Registry(registry) => registry,
     };
     // As in etcd, the URL keeps this cluster apart from others.
-    let token = registry.url.to_string();
+    resolved.token = registry.url.to_string();
     let applicant = Applicant {
-        id: member_id(&settings.advertise_peer, &token),
+        id: member_id(&settings.advertise_peer, &resolved.token),
         name: settings.name.clone(),
         peer_urls: settings.advertise_peer.clone(),
         client_urls: settings.advertise_client.clone(),
@@ -171,13 +159,17 @@ pub async fn begin(settings: &StoreSettings) -> Result<Beginning, DiscoveryError
     };
     let registration = Registration::new(registry.url.clone(), registry.proxy.as_ref(), applicant)?;
     match registration.complete().await? {
-        Found::First(members) => Ok(Beginning::Found { members, token }),
+        Found::First(members) => resolved.initial_cluster = members,
         Found::Full { size, .. } if registry.surplus == Surplus::Exit => {
-            Err(DiscoveryError::Full { registry: token, size })
+            return Err(DiscoveryError::Full { registry: resolved.token, size });
         }
         Found::Full { client_urls, .. } if client_urls.is_empty() => {
-            Err(DiscoveryError::NobodyToJoin { registry: token })
+            return Err(DiscoveryError::NobodyToJoin { registry: resolved.token });
         }
-        Found::Full { client_urls, .. } => Ok(Beginning::Replicate(client_urls)),
+        Found::Full { client_urls, .. } => {
+            resolved.join = Some(client_urls);
+            resolved.read_replica = true;
+        }
     }
+    Ok(resolved)
 }

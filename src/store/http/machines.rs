@@ -113,6 +113,7 @@ mod tests {
             name: name.into(),
             peer_urls: vec!["http://10.0.0.1:2380".into()],
             client_urls: vec!["http://10.0.0.1:2379".into()],
+            is_learner: false,
         }
     }
 
