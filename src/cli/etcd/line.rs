@@ -92,8 +92,9 @@ pub(super) fn parse(words: &[String]) -> Result<Line, Refusal> {
             }
         };
         let text = checked(flag, &text).map_err(|why| {
-            let kind = if flag.is_switch() { "boolean value" } else { "value" };
-            Refusal::of_line(format!("invalid {kind} \"{text}\" for flag -{name}: {why}"))
+            // Go words the two differently.
+            let (kind, of) = if flag.is_switch() { ("boolean value", "") } else { ("value", "flag ") };
+            Refusal::of_line(format!("invalid {kind} \"{text}\" for {of}-{name}: {why}"))
         })?;
         version |= flag.name == "version" && text == "true";
         given.retain(|earlier| earlier.flag.name != flag.name);
@@ -194,7 +195,7 @@ mod tests {
             ("--name", 2, "flag needs an argument: -name"),
             ("---name a", 2, "bad flag syntax: ---name"),
             ("--snapshot-count x", 2, "invalid value \"x\" for flag -snapshot-count: parse error"),
-            ("--force-new-cluster=x", 2, "invalid boolean value \"x\" for flag -force-new-cluster"),
+            ("--force-new-cluster=x", 2, "invalid boolean value \"x\" for -force-new-cluster"),
             ("--initial-cluster-state old", 2, "invalid value \"old\" for flag -initial-cluster-state"),
             ("--listen-client-urls 127.0.0.1:2379", 2, "invalid value"),
             ("extra", 1, "'extra' is not a valid flag"),
