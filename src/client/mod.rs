@@ -23,7 +23,7 @@ pub mod srv;
 mod tests;
 mod watch;
 
-pub use answer::{Answer, Event, Member, Node};
+pub use answer::{Answer, Event, Member, Node, Role, Standing};
 pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};

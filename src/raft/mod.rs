@@ -22,6 +22,7 @@ mod types;
 mod wire;
 
 pub use introduce::introduce;
+pub use latency::Latency;
 pub use node::{Identity, Node, NodeError, Storage, Tuning};
 pub use plan::has_quorum;
 pub use serve::serve;
