@@ -182,16 +182,7 @@ impl TryFrom<StoreFragment> for StoreSettings {
             None => BTreeMap::from([(name.clone(), advertise_peer.clone())]),
         };
         check_own_entry(&name, &advertise_peer, &initial_cluster)?;
-        let found_cluster = match f.initial_cluster_state.as_deref() {
-            None | Some("new") => true,
-            Some("existing") => false,
-            Some(other) => {
-                return Err(bad(
-                    "initial_cluster_state",
-                    format!("\"{other}\" must be \"new\" or \"existing\""),
-                ));
-            }
-        };
+        let found_cluster = founds(f.initial_cluster_state.as_deref())?;
         let join = f.join.map(|urls| parse_urls("join", urls)).transpose()?;
         let read_replica = f.read_replica.unwrap_or_default();
         if read_replica && join.is_none() {
@@ -200,16 +191,7 @@ impl TryFrom<StoreFragment> for StoreSettings {
                 "only a node that joins a cluster can be a read replica: set join",
             ));
         }
-        let heartbeat = f.heartbeat_interval.map_or(HEARTBEAT, |m| m.0);
-        let election = f.election_timeout.map_or(ELECTION, |m| m.0);
-        if heartbeat.is_zero() || election < heartbeat * HEARTBEATS_PER_ELECTION {
-            return Err(bad(
-                "election_timeout",
-                format!(
-                    "{election:?} must be at least {HEARTBEATS_PER_ELECTION} times the heartbeat_interval of {heartbeat:?}"
-                ),
-            ));
-        }
+        let (heartbeat, election) = timing(f.heartbeat_interval, f.election_timeout)?;
         let positive = |key, given: Option<u64>, default| match given {
             Some(0) => Err(bad(key, "must be at least 1")),
             given => Ok(given.unwrap_or(default)),
@@ -234,6 +216,32 @@ impl TryFrom<StoreFragment> for StoreSettings {
             force_new_cluster: f.force_new_cluster.unwrap_or_default(),
         })
     }
+}
+
+/// Whether a node without data founds a cluster.
+fn founds(state: Option<&str>) -> Result<bool, ConfigError> {
+    match state {
+        None | Some("new") => Ok(true),
+        Some("existing") => Ok(false),
+        Some(other) => {
+            Err(bad("initial_cluster_state", format!("\"{other}\" must be \"new\" or \"existing\"")))
+        }
+    }
+}
+
+/// Between heartbeats, and without one until an election.
+fn timing(heartbeat: Option<Millis>, election: Option<Millis>) -> Result<(Duration, Duration), ConfigError> {
+    let heartbeat = heartbeat.map_or(HEARTBEAT, |m| m.0);
+    let election = election.map_or(ELECTION, |m| m.0);
+    if heartbeat.is_zero() || election < heartbeat * HEARTBEATS_PER_ELECTION {
+        return Err(bad(
+            "election_timeout",
+            format!(
+                "{election:?} must be at least {HEARTBEATS_PER_ELECTION} times the heartbeat_interval of {heartbeat:?}"
+            ),
+        ));
+    }
+    Ok((heartbeat, election))
 }
 
 /// Every member must be told the same first members, so a node must find itself among them as it describes itself.
