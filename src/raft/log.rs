@@ -83,6 +83,11 @@ impl LogStore {
         self.0.wal.purge_for(allowed)
     }
 
+    /// Whether raft has run here: then there is a vote, or a leader was followed.
+    pub fn has_vote(&self) -> bool {
+        self.0.vote.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Bytes on disk.
     ///
     /// # Errors

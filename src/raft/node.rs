@@ -69,6 +69,11 @@ impl Storage {
         let removed = hard_state.read(REMOVED)?.unwrap_or_default();
         Ok(Self { log, hard_state, folder, identity, removed })
     }
+
+    /// Whether raft has never run with it, even if it is known already whose it is.
+    pub fn is_blank(&self) -> bool {
+        !self.log.has_vote()
+    }
 }
 
 /// How raft is to run.

@@ -2,6 +2,7 @@
 
 mod change;
 mod desk;
+mod discovery;
 mod error;
 mod expire;
 pub mod http;
@@ -15,6 +16,7 @@ mod run;
 
 pub use change::{Role, Standing};
 pub use desk::Done;
+pub use discovery::DiscoveryError;
 pub use error::StoreError;
 pub use hub::{Interest, Subscription};
 pub use members::{Member, cluster_id, member_id};

@@ -3,12 +3,14 @@
 mod answer;
 mod auth;
 mod body;
+mod discovery;
 mod form;
 mod go;
 mod guard;
 mod info;
 mod json;
 mod keys;
+mod machines;
 mod media;
 mod members;
 mod params;
@@ -32,6 +34,8 @@ use warp::http::{HeaderMap, Method};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
+
+pub use info::ETCD_SERVER as ETCD_VERSION;
 
 use super::Store;
 use answer::{method_not_allowed, not_found, with_cors};
@@ -186,6 +190,7 @@ where
         b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" | b"/version" | b"/health" => {
             method_not_allowed("GET")
         }
+        b"/new" => discovery::new_registry(api, method, query, headers).await,
         _ => not_found(),
     }
 }
