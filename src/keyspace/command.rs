@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, Key};
+use super::{Blob, Key, Restore};
 
 /// How long a key is to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,4 +113,6 @@ pub enum Command {
         /// Its client URLs.
         client_urls: Vec<String>,
     },
+    /// A step of replacing everything by a backup.
+    Restore(Restore),
 }

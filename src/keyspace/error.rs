@@ -1,6 +1,6 @@
 //! Why the keyspace refuses a command, with etcd's numbers for it.
 
-use super::Key;
+use super::{Key, RestoreError};
 
 /// A refusal. A refused command has changed nothing and taken no index.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum KeyError {
         /// The event asked for.
         asked: u64,
     },
+    /// A step of a restore was not taken.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
 }
 
 impl KeyError {
@@ -66,6 +69,8 @@ impl KeyError {
             Self::RootReadOnly => 107,
             Self::DirectoryNotEmpty { .. } => 108,
             Self::HistoryCleared { .. } => 401,
+            // No request for a key meets this one.
+            Self::Restore(_) => 300,
         }
     }
 
@@ -82,6 +87,7 @@ impl KeyError {
             Self::HistoryCleared { oldest, asked } => {
                 format!("the requested history has been cleared [{oldest}/{asked}]").into_bytes()
             }
+            Self::Restore(error) => error.to_string().into_bytes(),
         }
     }
 }

@@ -3,11 +3,14 @@
 //! Pure and deterministic: the same commands with the same stamps give the same state, events and errors on every
 //! node. No clock, no randomness, no I/O and no hash order in here.
 
+pub mod backup;
 mod blob;
+mod check;
 mod command;
 mod error;
 mod event;
 mod expiry;
+pub mod frame;
 mod frozen;
 mod history;
 mod json;
@@ -15,24 +18,28 @@ mod key;
 mod members;
 mod node;
 mod ops;
+mod restore;
 mod tree;
 
 pub use blob::Blob;
+pub use check::{Check, Counts, Misplaced};
 pub use command::{Command, Compare, Content, Ttl};
 pub use error::{KeyError, Refusal};
 pub use event::{Action, Change, Event};
-pub use frozen::{Frozen, Record};
+pub use frozen::{Frozen, Past, Record};
 pub use history::{History, concerns};
 pub use json::{string as json_string, timestamp};
 pub use key::Key;
 pub use members::{Attributes, Members};
 pub use node::{Deadline, Kind, Node, View};
+pub use restore::{Restore, RestoreError, Restored, Staged};
 pub use tree::Tree;
 
 use std::sync::Arc;
 
 use crate::clock::Stamp;
 use expiry::Deadlines;
+use restore::Staging;
 
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
 const CHECKED_NODES: usize = 1000;
@@ -46,6 +53,10 @@ pub struct Keyspace {
     members: Members,
     index: u64,
     now: Stamp,
+    staging: Option<Staging>,
+    restored: Option<Restored>,
+    /// What the cluster clock read when the lifetimes were written down; the next entry sets them going again.
+    base: Option<i64>,
 }
 
 /// What a command that was not refused did.
@@ -67,6 +78,9 @@ impl Keyspace {
             members: Members::default(),
             index: 0,
             now: Stamp::default(),
+            staging: None,
+            restored: None,
+            base: None,
         }
     }
 
@@ -90,9 +104,10 @@ impl Keyspace {
         &self.history
     }
 
-    /// When the next key runs out, in nanoseconds on the cluster clock.
+    /// When the next key runs out or something staged is given up, in nanoseconds on the cluster clock.
     pub fn next_expiry(&self) -> Option<i64> {
-        self.deadlines.soonest()
+        let staging = self.staging.as_ref().map(Staging::limit);
+        self.deadlines.soonest().into_iter().chain(staging).min()
     }
 
     /// How many files and directories there are.
@@ -117,6 +132,7 @@ impl Keyspace {
         changes: &mut Vec<Change>,
     ) -> Result<Applied, Refusal> {
         self.now = Stamp { clock: at.clock.max(self.now.clock), wall: at.wall };
+        self.settle();
         self.expire(changes);
         let result = self.run(command, changes);
         debug_assert!(
@@ -135,6 +151,7 @@ impl Keyspace {
                 self.members.publish(*id, name, client_urls);
                 return Ok(Applied { event: None, index: self.index });
             }
+            Command::Restore(step) => return Ok(self.run_restore(step)?),
             Command::Set { key, dir, content } => self.set(key, *dir, content)?,
             Command::Create { key, dir, content } => self.create(key, *dir, content)?,
             Command::CreateInOrder { dir_key, dir, content } => {
