@@ -8,6 +8,7 @@
 
 mod answer;
 mod backoff;
+mod backup;
 #[cfg(test)]
 mod canned;
 mod endpoints;
@@ -21,6 +22,7 @@ mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node};
+pub use backup::{Download, TransferError, Upload};
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response};
 use url::Url;
@@ -18,15 +19,17 @@ pub(super) struct Request {
     pub query: String,
     /// The form body of a write.
     pub form: Option<String>,
+    /// A body of any bytes.
+    pub octets: Option<Bytes>,
 }
 
 impl Request {
     pub fn key(method: Method, key: &str, query: String, form: Option<String>) -> Self {
-        Self { method, path: format!("/v2/keys{}", key_path(key)), query, form }
+        Self { method, path: format!("/v2/keys{}", key_path(key)), query, form, octets: None }
     }
 
     pub fn get(path: &str) -> Self {
-        Self { method: Method::GET, path: path.into(), query: String::new(), form: None }
+        Self { method: Method::GET, path: path.into(), query: String::new(), form: None, octets: None }
     }
 
     /// Sends it and waits for the head of the answer.
@@ -37,6 +40,9 @@ impl Request {
         let mut builder = http.request(self.method.clone(), url);
         if let Some(form) = &self.form {
             builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
+        }
+        if let Some(octets) = &self.octets {
+            builder = builder.header(CONTENT_TYPE, "application/octet-stream").body(octets.clone());
         }
         builder.send().await.map_err(Problem::from_http)
     }

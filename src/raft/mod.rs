@@ -6,6 +6,7 @@ mod log;
 mod network;
 mod node;
 mod notes;
+mod offline;
 mod serve;
 mod sessions;
 mod snapshot;
@@ -14,6 +15,7 @@ mod types;
 mod wire;
 
 pub use node::{Identity, Node, NodeError, Storage, Tuning};
+pub use offline::{found, read as read_folder};
 pub use serve::serve;
 pub use state::{Observer, Outcome, Replica, StateMachine};
 pub use types::{Peer, RaftLogId, Ticket};

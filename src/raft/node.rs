@@ -38,8 +38,8 @@ pub struct Identity {
 
 /// What a node keeps on disk.
 pub struct Storage {
-    log: LogStore,
-    folder: Folder,
+    pub(super) log: LogStore,
+    pub(super) folder: Folder,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
 }

@@ -44,6 +44,8 @@ pub struct Outcome {
     pub results: Vec<Result<Applied, Refusal>>,
     /// Every change in order.
     pub changes: Vec<Change>,
+    /// Everything was replaced after so many of the changes: nobody can be told what happened.
+    pub replaced_after: Option<usize>,
 }
 
 /// Who wants to know what was applied. Called in the order of the log, outside the lock; must not block.
@@ -124,20 +126,27 @@ impl StateMachine {
         self.0.replica.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
+    pub(super) fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
         let commands: Vec<Command> = postcard::from_bytes(&proposal.commands).map_err(|e| {
             io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {e}"))
         })?;
         self.observe(proposal.at.clock);
         let mut changes = Vec::with_capacity(commands.len());
         let mut replica = self.write();
-        let results = if replica.sessions.admit(proposal.ticket) {
-            commands.iter().map(|c| replica.keyspace.apply(c, proposal.at, &mut changes)).collect()
-        } else {
-            Vec::new()
-        };
+        let mut results = Vec::new();
+        let mut replaced_after = None;
+        if replica.sessions.admit(proposal.ticket) {
+            let mut restored = replica.keyspace.restored();
+            for command in &commands {
+                results.push(replica.keyspace.apply(command, proposal.at, &mut changes));
+                if replica.keyspace.restored() != restored {
+                    restored = replica.keyspace.restored();
+                    replaced_after = Some(changes.len());
+                }
+            }
+        }
         replica.applied = Some(log_id);
-        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes })
+        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes, replaced_after })
     }
 }
 

@@ -1,8 +1,10 @@
 //! The store of one node: writes go through the log, reads are as recent as they ask to be, watches never miss.
 
+pub mod backup;
 mod desk;
 mod error;
 mod expire;
+mod found;
 pub mod http;
 mod hub;
 mod members;
@@ -10,8 +12,13 @@ mod propose;
 mod reads;
 mod run;
 
+pub use crate::keyspace::Counts;
+pub use crate::keyspace::backup::{
+    BackupError, Info as BackupInfo, Reader as BackupReader, Summary as BackupSummary,
+};
 pub use desk::Done;
 pub use error::StoreError;
+pub use found::{FoundError, Founded, found, read_backup};
 pub use hub::{Interest, Subscription};
 pub use members::{Member, cluster_id, member_id};
 pub use run::{RunError, run};
@@ -20,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::keyspace::{Command, Key, Refusal};
@@ -57,6 +64,7 @@ pub struct Store {
     reads: mpsc::Sender<reads::Waiter>,
     name: String,
     started: (Timestamp, Instant),
+    copies: Arc<Semaphore>,
 }
 
 impl Store {
@@ -67,7 +75,7 @@ impl Store {
         tokio::spawn(propose::run(node.clone(), desk.clone(), command_queue));
         tokio::spawn(reads::run(node.clone(), read_queue));
         let started = (Timestamp::now(), Instant::now());
-        let store = Arc::new(Self { node, desk, commands, reads, name, started });
+        let store = Arc::new(Self { node, desk, commands, reads, name, started, copies: backup::slots() });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
         store
     }

@@ -1,6 +1,7 @@
 //! The store's HTTP API: etcd's v2, over warp.
 
 mod answer;
+mod backup;
 mod body;
 mod form;
 mod info;
@@ -148,6 +149,9 @@ where
 {
     if let Some(key) = path::below(path, b"/v2/keys") {
         return keys::answer(api, method, key, query, headers, body).await;
+    }
+    if let Some(page) = path::below(path, b"/muster/v1") {
+        return backup::answer(api, method, page, query, headers, body).await;
     }
     let get = *method == Method::GET;
     match path {
