@@ -58,8 +58,8 @@ fn settings(new: New, base: StoreFragment) -> Result<StoreSettings, Failure> {
 }
 
 fn refuse_what_is_there(folder: &PathBuf) -> Result<(), Failure> {
-    match std::fs::read_dir(folder) {
-        Ok(entries) if entries.count() == 0 => Ok(()),
+    match std::fs::read_dir(folder).map(Iterator::count) {
+        Ok(0) => Ok(()),
         Ok(_) => Err(Failure::usage(format!("{} is not empty: name another folder", folder.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::new(format!("cannot use {}: {error}", folder.display()))),
