@@ -8,6 +8,7 @@ use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+use futures_util::{Stream, TryStreamExt, stream};
 use openraft::entry::RaftPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, RaftLogReader};
@@ -19,7 +20,8 @@ use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
 
-/// About how many bytes of entries one read returns; an entry larger than that comes alone.
+/// About how many bytes of entries are read at a time where not all are needed at once; an entry larger than that
+/// comes alone.
 const READ_BYTES: usize = 4 << 20;
 
 const VOTE: &str = "vote";
@@ -105,6 +107,30 @@ impl LogStore {
     /// The disk fails.
     pub fn size_on_disk(&self) -> io::Result<u64> {
         Ok(self.0.db.size_on_disk()?)
+    }
+
+    /// The entries from index `from` on: all of them, or those that fit into `limit` bytes and at least one.
+    fn entries(&self, from: u64, end: Bound<u64>, limit: usize) -> io::Result<Vec<RaftEntry>> {
+        if matches!(end, Bound::Excluded(end) if end <= from)
+            || matches!(end, Bound::Included(end) if end < from)
+        {
+            return Ok(Vec::new());
+        }
+        if let Some(entries) = self.cache().range(from, end, limit) {
+            return Ok(entries);
+        }
+        let bounds = (Bound::Included(from.to_be_bytes()), end.map(u64::to_be_bytes));
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for item in self.0.log.range(bounds) {
+            let (index, value) = item?;
+            bytes += value.len();
+            if !entries.is_empty() && bytes > limit {
+                break;
+            }
+            entries.push(decode_entry(&index, &value)?);
+        }
+        Ok(entries)
     }
 
     async fn flushed(&self) -> io::Result<()> {
@@ -204,13 +230,13 @@ impl Cache {
         self.bytes = self.entries.values().map(weight).sum();
     }
 
-    /// The entries from `start` on, if the cache has the first of them.
-    fn range(&self, start: u64, end: Bound<u64>) -> Option<Vec<RaftEntry>> {
+    /// The entries from `start` on as far as they fit into `limit` bytes, if the cache has the first of them.
+    fn range(&self, start: u64, end: Bound<u64>, limit: usize) -> Option<Vec<RaftEntry>> {
         self.entries.contains_key(&start).then(|| {
             let mut bytes = 0;
             let fits = |entry: &&RaftEntry| {
                 bytes += weight(entry);
-                bytes == weight(entry) || bytes <= READ_BYTES
+                bytes == weight(entry) || bytes <= limit
             };
             self.entries
                 .range((Bound::Included(start), end))
@@ -219,6 +245,15 @@ impl Cache {
                 .cloned()
                 .collect()
         })
+    }
+}
+
+/// The first index of a range.
+fn first(range: &impl RangeBounds<u64>) -> u64 {
+    match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index + 1,
+        Bound::Unbounded => 0,
     }
 }
 
@@ -235,30 +270,25 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<RaftEntry>> {
-        let from = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
-        };
+        self.entries(first(&range), range.end_bound().cloned(), usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+        self.entries(start, Bound::Excluded(end), READ_BYTES)
+    }
+
+    /// Read in parts, so that applying many large entries does not need them all in memory.
+    async fn entries_stream<RB: RangeBounds<u64> + Clone + Debug + Send>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<RaftEntry>> + Send {
         let end = range.end_bound().cloned();
-        if matches!(end, Bound::Excluded(end) if end <= from) {
-            return Ok(Vec::new());
-        }
-        if let Some(entries) = self.cache().range(from, end) {
-            return Ok(entries);
-        }
-        let bounds = (Bound::Included(from.to_be_bytes()), end.map(u64::to_be_bytes));
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for item in self.0.log.range(bounds) {
-            let (index, value) = item?;
-            bytes += value.len();
-            if !entries.is_empty() && bytes > READ_BYTES {
-                break;
-            }
-            entries.push(decode_entry(&index, &value)?);
-        }
-        Ok(entries)
+        let parts = stream::try_unfold((self.clone(), first(&range)), move |(log, from)| async move {
+            let entries = log.entries(from, end, READ_BYTES)?;
+            let next = entries.last().map(|last| last.log_id.index + 1);
+            io::Result::Ok(next.map(|next| (stream::iter(entries.into_iter().map(Ok)), (log, next))))
+        });
+        parts.try_flatten()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
@@ -331,5 +361,48 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.0.meta.insert(PURGED, encode(&upto)?)?;
         self.cache().retain(|index| index > upto.index);
         self.send(Job::Remove(upto.index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+
+    use super::super::types::{CommittedLeader, Proposal, Ticket};
+    use super::*;
+    use crate::clock::Stamp;
+
+    /// A log of large entries: each is a part of its own.
+    fn large(folder: &Path, count: u64) -> LogStore {
+        let log = LogStore::open(folder).unwrap();
+        let mut batch = sled::Batch::default();
+        for index in 0..count {
+            let ticket = Ticket { node: 1, session: 1, seq: index };
+            let commands = vec![0; READ_BYTES / 2 + 1].into();
+            let proposal = Proposal { at: Stamp::default(), ticket, commands };
+            let log_id = RaftLogId::new(CommittedLeader::new(1), index);
+            let entry = RaftEntry { log_id, payload: EntryPayload::Normal(proposal) };
+            batch.insert(&index.to_be_bytes(), encode(&entry).unwrap());
+            log.cache().push(entry);
+        }
+        log.0.log.apply_batch(batch).unwrap();
+        log
+    }
+
+    #[tokio::test]
+    async fn all_entries_of_a_range_are_read_however_large_they_are_from_disk_and_from_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = large(folder.path(), 5);
+        for _ in 0..2 {
+            assert_eq!(log.try_get_log_entries(1..5).await.unwrap().len(), 4);
+            assert_eq!(log.try_get_log_entries(1..=3).await.unwrap().len(), 3);
+            assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 5);
+            assert!(log.try_get_log_entries(3..3).await.unwrap().is_empty());
+            assert_eq!(log.limited_get_log_entries(1, 5).await.unwrap().len(), 1);
+            let streamed: Vec<RaftEntry> = log.entries_stream(1..5).await.try_collect().await.unwrap();
+            let indexes: Vec<u64> = streamed.iter().map(|entry| entry.log_id.index).collect();
+            assert_eq!(indexes, [1, 2, 3, 4]);
+            log.cache().retain(|_| false);
+        }
     }
 }
