@@ -60,7 +60,7 @@ pub async fn read(data_dir: &Path) -> io::Result<(Identity, Frozen)> {
     let mut next = state.read().applied.map_or(0, |id| id.index + 1);
     let last = log.get_log_state().await?.last_log_id.map_or(0, |id| id.index + 1);
     while next < last {
-        let entries = log.try_get_log_entries(next..last).await?;
+        let entries = log.limited_get_log_entries(next, last).await?;
         if entries.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("log entry {next} is missing")));
         }
