@@ -460,6 +460,52 @@ fn a_backup_comes_from_any_node_that_answers() {
 }
 
 #[test]
+fn the_data_folder_of_a_dead_node_gives_a_backup_and_a_running_one_does_not() {
+    let mut cluster = Cluster::start(1, &["--snapshot-count", "10"]);
+    for n in 0..35 {
+        put(&cluster.nodes[0], &format!("/d/{n}"), &format!("value=v{n}"));
+    }
+    let (file, name) = path(&cluster, "backup");
+    let folder = cluster.folder().join("n0").display().to_string();
+    let (status, said) = run_badly(&[], &["backup", "--data-dir", &folder, &name]);
+    assert!(status == 1 && said.contains("another process"), "{status}: {said}");
+    let (status, said) = run_badly(&[], &["backup", "--data-dir", "/nowhere", &name]);
+    assert!(status == 1 && said.contains("/nowhere"), "{status}: {said}");
+    assert!(!file.exists());
+    cluster.nodes[0].kill();
+    run_well(&[], &["backup", "--data-dir", &folder, &name]);
+    let files = contents(&file);
+    assert_eq!(files.len(), 35);
+    assert_eq!(files.get("/d/34").map(Vec::as_slice), Some(&b"v34"[..]));
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].request("GET", "/v2/keys/d/34", None).json()["node"]["value"], "v34");
+}
+
+#[test]
+fn only_root_may_take_a_backup_or_restore_one_and_users_come_back_with_the_keys() {
+    let cluster = Cluster::start(1, &[]);
+    let node = &cluster.nodes[0];
+    put(node, "/a", "value=1");
+    let (file, name) = path(&cluster, "backup");
+    run_well(&cluster.nodes, &["backup", &name]);
+    let user = br#"{"user":"root","password":"pw"}"#;
+    assert_eq!(ask(node, "PUT", "/v2/auth/users/root", user).status, 201);
+    assert_eq!(ask(node, "PUT", "/v2/auth/enable", b"").status, 200);
+    for (method, page) in
+        [("GET", "backup"), ("POST", "restore/1"), ("PUT", "restore/1/0"), ("DELETE", "restore/1")]
+    {
+        assert_eq!(ask(node, method, &format!("/muster/v1/{page}"), b"").status, 401, "{method} {page}");
+    }
+    let before = std::fs::read(&file).expect("the backup");
+    for arguments in [&["backup", "--force", &name][..], &["restore", "--yes", &name]] {
+        let (status, said) = run_badly(&cluster.nodes, arguments);
+        assert!(status == 1 && said.contains("Insufficient credentials"), "{status}: {said}");
+    }
+    assert_eq!(std::fs::read(&file).expect("the backup"), before);
+    put(node, "/a", "value=2");
+}
+
+#[test]
 fn a_large_backup_needs_little_memory_and_comes_back_whole() {
     const VALUES: u64 = 100;
     let cluster = Cluster::start(1, &[]);

@@ -6,7 +6,7 @@ use super::{Key, Kind, Node, Record};
 /// Indexes stay below this, so that there is always a next one.
 const INDEX_LIMIT: u64 = 1 << 62;
 
-/// Follows the records of a backup: the head, then the nodes in the order of the tree.
+/// Follows the records of a backup: the head, the nodes in the order of the tree, users and roles once.
 #[derive(Clone, Debug, Default)]
 pub struct Check {
     /// The store's index and the reading of the cluster clock, once the head has come.
@@ -14,6 +14,8 @@ pub struct Check {
     /// The directories above the last node, the topmost first.
     above: Vec<Key>,
     last: Option<Key>,
+    /// Users and roles have come.
+    auth: bool,
     counts: Counts,
 }
 
@@ -65,9 +67,19 @@ impl Check {
             (Record::Head { .. }, Some(_)) => Err(Misplaced("it has two heads")),
             (_, None) => Err(Misplaced("it does not begin with its head")),
             (Record::Node(node), Some((index, _))) => self.accept_node(node, index),
-            (Record::Event(_) | Record::Past(_) | Record::Staging(_) | Record::Staged(_), Some(_)) => {
-                Err(Misplaced("it holds what no backup has"))
+            (Record::Auth(_), Some(_)) if !self.auth => {
+                self.auth = true;
+                Ok(())
             }
+            (
+                Record::Auth(_)
+                | Record::Counters(_)
+                | Record::Event(_)
+                | Record::Past(_)
+                | Record::Staging(_)
+                | Record::Staged(_),
+                Some(_),
+            ) => Err(Misplaced("it holds what no backup has")),
         }
     }
 

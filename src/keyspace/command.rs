@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::AuthCommand;
 use super::{Blob, Key, Restore};
 
 /// How long a key is to live.
@@ -113,6 +114,8 @@ pub enum Command {
         /// Its client URLs.
         client_urls: Vec<String>,
     },
+    /// Change users, roles or whether they matter.
+    Auth(Box<AuthCommand>),
     /// A step of replacing everything by a backup.
     Restore(Restore),
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::Auth;
 use super::backup::BackupError;
 use super::restore::Staging;
-use super::{Blob, Event, History, Keyspace, Members, Node, Restored, Staged, Tree};
+use super::{Blob, Counters, Event, History, Keyspace, Members, Node, Restored, Staged, Tree};
 use crate::clock::Stamp;
 
 /// A keyspace that no longer changes.
@@ -16,6 +17,8 @@ pub struct Frozen {
     tree: Tree,
     history: History,
     members: Members,
+    auth: Arc<Auth>,
+    counters: Counters,
     index: u64,
     now: Stamp,
     past: Past,
@@ -49,6 +52,10 @@ pub enum Record {
     Node(Arc<Node>),
     /// A recent change.
     Event(Arc<Event>),
+    /// Users, roles and whether they matter; absent when they were never used.
+    Auth(Arc<Auth>),
+    /// How many operations were applied.
+    Counters(Counters),
     /// What earlier restores left behind; comes before the changes.
     Past(Past),
     /// A restore is under way.
@@ -58,8 +65,8 @@ pub enum Record {
 }
 
 impl Frozen {
-    /// Every record, the head first, then nodes with parents before children, then changes, oldest first.
-    /// At last comes what is staged.
+    /// Every record, the head first, then nodes with parents before children, users and roles, then changes, oldest
+    /// first, then the rest.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let past = Some(Record::Past(self.past.clone())).filter(|_| self.past != Past::default());
         let staging = self.staging.iter().flat_map(|(head, frozen)| {
@@ -70,11 +77,12 @@ impl Frozen {
         self.state(self.now)
             .chain(past)
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
+            .chain(std::iter::once(Record::Counters(self.counters)))
             .chain(staging)
     }
 
-    /// The records of a backup that is made when the cluster clock reads `clock`: without history, and without what a
-    /// restore that is under way has staged.
+    /// The records of a backup that is made when the cluster clock reads `clock`: without history and counters, and
+    /// without what a restore that is under way has staged.
     pub fn backup(&self, clock: i64) -> impl Iterator<Item = Record> {
         self.state(Stamp { clock: clock.max(self.now.clock), wall: self.now.wall })
     }
@@ -84,10 +92,12 @@ impl Frozen {
         self.index
     }
 
-    /// Everything but what was before and what may come.
+    /// What a restore brings back.
     fn state(&self, now: Stamp) -> impl Iterator<Item = Record> {
         let head = Record::Head { index: self.index, now, members: self.members.clone() };
-        std::iter::once(head).chain(self.tree.iter().map(|node| Record::Node(node.clone())))
+        std::iter::once(head)
+            .chain(self.tree.iter().map(|node| Record::Node(node.clone())))
+            .chain(self.auth.is_used().then(|| Record::Auth(self.auth.clone())))
     }
 }
 
@@ -98,6 +108,8 @@ impl Keyspace {
             tree: self.tree.clone(),
             history: self.history.clone(),
             members: self.members.clone(),
+            auth: self.auth.clone(),
+            counters: self.counters,
             index: self.index,
             now: self.now,
             past: Past { cleared: self.history.floor() - 1, restored: self.restored, base: self.base },
@@ -128,6 +140,8 @@ impl Keyspace {
                     self.history.push(event);
                 }
             }
+            Record::Auth(auth) => self.auth = auth,
+            Record::Counters(counters) => self.counters = counters,
             Record::Past(Past { cleared, restored, base }) => {
                 self.history.clear(cleared);
                 self.restored = restored;

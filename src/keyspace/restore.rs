@@ -193,7 +193,7 @@ impl Keyspace {
                 self.staging.take_if(|staging| staging.head.id == *id);
             }
         }
-        Ok(Applied { event: None, index: self.index })
+        Ok(self.applied(None))
     }
 
     fn is_restored(&self, id: u64) -> bool {
@@ -245,12 +245,13 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Puts the keys of `other` in place of all keys. The index goes on above both, and no watcher may start before
+    /// Puts the keys, users and roles of `other` in place of all there are. The index goes on above both, and no watcher may start before
     /// it: nobody can tell what happened in between.
     fn replace(&mut self, other: Self) {
         self.index = self.index.max(other.index) + 1;
         self.tree = other.tree;
         self.deadlines = other.deadlines;
+        self.auth = other.auth;
         self.history.clear(self.index);
     }
 

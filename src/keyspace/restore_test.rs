@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::Stamp;
+use crate::keyspace::auth::{AuthCommand, PasswordHash};
 use crate::keyspace::backup::{Info, Reader, Writer};
 use crate::keyspace::{Change, Command, Content, Key, KeyError, Refusal, Ttl};
 
@@ -282,4 +283,28 @@ fn a_new_cluster_starts_with_the_keys_and_lets_lifetimes_count_from_its_first_en
     assert_eq!(founded.next_expiry(), Some(31 * NANOS));
     let nothing = Keyspace::found::<BackupError>(100, |_| Ok(()));
     assert!(nothing.is_err());
+}
+
+#[test]
+fn users_and_roles_are_those_of_the_backup_afterwards() {
+    let user = |name: &str| {
+        let name = name.to_string();
+        Command::Auth(Box::new(AuthCommand::PutUser {
+            name,
+            hash: Some(PasswordHash::new("h")),
+            roles: None,
+        }))
+    };
+    let saved = keyspace(&[user("root"), Command::Auth(Box::new(AuthCommand::Enable))]);
+    let mut now = keyspace(&[user("other")]);
+    for step in steps(1, &backup(&saved, 1)) {
+        now = through_a_snapshot(&now);
+        apply(&mut now, &step, 2).unwrap();
+    }
+    assert_eq!(now.auth(), saved.auth());
+    assert!(now.auth().is_enabled() && now.auth().user(b"other").is_none());
+    for step in steps(2, &backup(&keyspace(&[]), 1)) {
+        apply(&mut now, &step, 3).unwrap();
+    }
+    assert!(!now.auth().is_enabled() && !now.auth().is_used());
 }

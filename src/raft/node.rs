@@ -12,9 +12,11 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
+use super::hard_state::HardState;
 use super::log::LogStore;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
+use super::room;
 use super::snapshot::Folder;
 use super::state::{Observer, StateMachine};
 use super::types::{Peer, Proposal, Raft, Ticket};
@@ -26,6 +28,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
 const KEPT_ENTRIES: u64 = 5000;
+
+/// The name under which the identity is kept.
+pub(super) const IDENTITY: &str = "identity";
 
 /// Who this data folder belongs to; written once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +44,7 @@ pub struct Identity {
 /// What a node keeps on disk.
 pub struct Storage {
     pub(super) log: LogStore,
+    pub(super) hard_state: HardState,
     pub(super) folder: Folder,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
@@ -52,9 +58,10 @@ impl Storage {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
-        let log = LogStore::open(&data_dir.join("log"))?;
-        let identity = log.read_meta("identity")?;
-        Ok(Self { log, folder, identity })
+        let hard_state = HardState::open(&data_dir.join("state"))?;
+        let identity = hard_state.read(IDENTITY)?;
+        let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
+        Ok(Self { log, hard_state, folder, identity })
     }
 }
 
@@ -106,13 +113,19 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, folder, identity: known } = storage;
+        let Storage { log, hard_state, folder, identity: known } = storage;
         if known.is_none() {
-            log.write_meta("identity", &identity)?;
+            hard_state.write(IDENTITY, &identity)?;
         }
         let history = tuning.history;
         let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
         let state = opened.map_err(io::Error::other)??;
+        // Entries that are neither in the log nor in the snapshot are lost; an empty state in their place is not.
+        let applied = state.read().applied;
+        if log.purged() > applied {
+            let what = "the log begins behind the newest snapshot: a snapshot is missing in the data folder";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let notes = Arc::new(Notes::default());
         let peers = Peers::new(identity.cluster, identity.member, notes.clone());
         let config = config(tuning).map_err(io::Error::other)?;
@@ -123,6 +136,7 @@ impl Node {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
         tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
+        tokio::spawn(room::run(raft.clone(), log.clone(), state.clone()));
         Ok(Arc::new(Self { identity, raft, state, log, peers, notes, election: tuning.election }))
     }
 
@@ -426,6 +440,9 @@ fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
         purge_batch_size: 256,
         max_payload_entries: 256,
         enable_pre_vote: Some(true),
+        // The leader's own flush and its followers' go on at the same time.
+        broadcast_submitted_on_append: Some(true),
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     Ok(Arc::new(config.validate()?))

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use openraft::storage::RaftLogStorage;
 use openraft::{EntryPayload, Membership, RaftLogReader};
 
-use super::log::LogStore;
-use super::node::{Identity, Storage};
+use super::node::{IDENTITY, Identity, Storage};
 use super::sessions::Sessions;
-use super::snapshot::{self, Folder, Meta};
+use super::snapshot::{self, Meta};
 use super::state::{Observer, Outcome, Replica, StateMachine};
 use super::types::{CommittedLeader, Peer, RaftLogId, RaftMembership};
 use crate::keyspace::{Frozen, Keyspace};
@@ -38,8 +37,8 @@ pub fn found(
     let membership = RaftMembership::new(Some(last), membership);
     let meta = Meta { last: Some(last), membership, sessions: Sessions::default() };
     // The snapshot comes last: without it, no node starts from a folder that was left half made.
-    LogStore::open(&data_dir.join("log"))?.write_meta("identity", identity)?;
-    let folder = Folder::open(data_dir.join("snapshots"))?;
+    let Storage { hard_state, folder, .. } = Storage::open(data_dir)?;
+    hard_state.write(IDENTITY, identity)?;
     snapshot::write(&folder.place(meta.last), &meta, &keyspace.freeze())
 }
 
@@ -52,7 +51,7 @@ pub async fn read(data_dir: &Path) -> io::Result<(Identity, Frozen)> {
     if !data_dir.join("log").is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it holds no data of a node"));
     }
-    let Storage { mut log, folder, identity } = Storage::open(data_dir)?;
+    let Storage { mut log, folder, identity, .. } = Storage::open(data_dir)?;
     let identity = identity.ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, "the node that it belongs to never started")
     })?;

@@ -1,13 +1,15 @@
-//! The data folders of a new cluster that starts with the keys of a backup.
+//! Data folders and backups: the folders of a new cluster that starts with the keys of a backup, and a backup of what
+//! is left in a folder.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{cluster_id, member_id};
+use crate::clock::wall_nanos;
 use crate::config::StoreSettings;
 use crate::keyspace::Keyspace;
-use crate::keyspace::backup::{BackupError, Reader, Summary};
+use crate::keyspace::backup::{BackupError, Info, Reader, Summary, Writer};
 use crate::raft::{self, Identity, Peer};
 
 /// Read from a file at a time.
@@ -22,6 +24,14 @@ pub enum FoundError {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Read(io::Error),
+    /// A data folder cannot be read.
+    #[error("cannot read the data folder {folder}: {cause}")]
+    Unreadable {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        cause: io::Error,
+    },
     /// The data folder cannot be made.
     #[error("cannot make the data folder {folder}: {cause}")]
     Folder {
@@ -65,6 +75,28 @@ pub fn read_backup<E: From<FoundError>>(
             each(&chunk)?;
         }
     }
+}
+
+/// Writes what the data folder of a node that does not run holds as a backup; what no majority may have had yet is in
+/// it as well.
+///
+/// # Errors
+/// `Folder`: a node uses it, or it cannot be read. Or what `each` says.
+pub async fn salvage<E: From<FoundError>>(
+    data_dir: &Path,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let unreadable = |cause| FoundError::Unreadable { folder: data_dir.into(), cause };
+    let (Identity { member, cluster }, frozen) = raft::read_folder(data_dir).await.map_err(unreadable)?;
+    let info = Info { cluster, member, wall: wall_nanos(), version: env!("CARGO_PKG_VERSION").into() };
+    let (mut writer, first) = Writer::begin(&info).map_err(FoundError::from)?;
+    each(&first)?;
+    for record in frozen.backup(0) {
+        if let Some(piece) = writer.push(&record).map_err(FoundError::from)? {
+            each(&piece)?;
+        }
+    }
+    each(&writer.end().map_err(FoundError::from)?)
 }
 
 /// Makes the data folder of one member of a new cluster, whose first members the settings list. Each of them must be

@@ -78,5 +78,6 @@ fn weight(command: &Command) -> usize {
         Command::Delete { key, .. } | Command::CompareAndDelete { key, .. } => key.as_bytes().len() + 32,
         Command::Restore(step) => step.weight(),
         Command::Expire | Command::Publish { .. } => 64,
+        Command::Auth(command) => command.weight(),
     }
 }

@@ -7,12 +7,12 @@ pub(super) use file::{name, open};
 pub(super) use summary::{checksum, render};
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Context, Failure, block_on};
 use crate::client::{Client, Download, TransferError};
-use crate::store::{BackupReader, BackupSummary, Counts, read_backup};
+use crate::store::{self, BackupError, BackupReader, BackupSummary, Counts, FoundError, read_backup};
 use file::Target;
 
 /// Write a copy of all keys to a file while the cluster runs, or check such a file.
@@ -30,8 +30,13 @@ pub struct Args {
     #[arg(long)]
     force: bool,
 
+    /// Take the copy from the data folder of a node that does not run; asks no server. For the last resort: run it as
+    /// the user that owns the folder
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
     /// Check this backup and show what is in it; asks no server
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "force"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "force", "data_dir"])]
     verify: Option<PathBuf>,
 }
 
@@ -44,7 +49,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let path = args.file.ok_or_else(|| Failure::usage("say where to write the backup"))?;
     let client = Client::new(&context.client_settings()?).map_err(Failure::new)?;
     let mut target = Target::open(&path, args.force)?;
-    let summary = match block_on(fetch(&client, &mut target)) {
+    let copied = match &args.data_dir {
+        Some(folder) => block_on(salvage(folder, &mut target)),
+        None => block_on(fetch(&client, &mut target)),
+    };
+    let summary = match copied {
         Ok(summary) => summary,
         Err(failure) => {
             target.discard();
@@ -66,17 +75,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
 ///
 /// # Errors
 /// It cannot be read, or is of no use.
-pub(super) fn verify(path: &std::path::Path) -> Result<BackupSummary, Failure> {
+pub(super) fn verify(path: &Path) -> Result<BackupSummary, Failure> {
     let mut input = open(path)?;
-    let fail = |e: crate::store::FoundError| Failure::new(format!("{}: {e}", name(path)));
     let mut progress = Progress::new("checked");
     let mut bytes = 0;
-    read_backup::<crate::store::FoundError>(&mut input, |chunk| {
+    read_backup::<FoundError>(&mut input, |chunk| {
         bytes += chunk.len() as u64;
         progress.show(bytes, None);
         Ok(())
     })
-    .map_err(fail)
+    .map_err(|error| Failure::new(format!("{}: {error}", name(path))))
 }
 
 /// Receives a backup from one endpoint after the other until one sends it whole.
@@ -124,12 +132,24 @@ async fn receive(
     Ok(reader.finish().map_err(|error| useless(download, &error)))
 }
 
-fn drain(reader: &mut BackupReader) -> Result<(), crate::store::BackupError> {
+/// Copies what a data folder holds.
+async fn salvage(folder: &Path, target: &mut Target) -> Result<BackupSummary, Failure> {
+    let mut reader = BackupReader::default();
+    store::salvage(folder, |piece| {
+        reader.push(piece);
+        drain(&mut reader).map_err(Failure::new)?;
+        target.write(piece)
+    })
+    .await?;
+    reader.finish().map_err(Failure::new)
+}
+
+fn drain(reader: &mut BackupReader) -> Result<(), BackupError> {
     while reader.chunk()?.is_some() {}
     Ok(())
 }
 
-fn useless(download: &Download, error: &crate::store::BackupError) -> Failure {
+fn useless(download: &Download, error: &BackupError) -> Failure {
     Failure::new(format!("what {} sent is of no use: {error}", download.endpoint()))
 }
 

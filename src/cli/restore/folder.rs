@@ -25,7 +25,7 @@ pub(super) fn run(path: &Path, new: New, context: &Context) -> Result<(), Failur
     refuse_what_is_there(&settings.data_dir)?;
     let summary = verify(path)?;
     let founded = store::found(&settings, &summary, &mut open(path)?).map_err(|error| match &error {
-        FoundError::Folder { .. } => Failure::new(error),
+        FoundError::Folder { .. } | FoundError::Unreadable { .. } => Failure::new(error),
         FoundError::Backup(_) | FoundError::Read(_) => Failure::new(format!("{}: {error}", name(path))),
     })?;
     let (member, cluster) = (format!("{:x}", founded.member), format!("{:x}", founded.cluster));

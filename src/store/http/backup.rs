@@ -2,16 +2,16 @@
 //! `/muster/v1/restore/ID` replace everything by one, chunk by chunk. Each request of a restore may be repeated, at
 //! any node.
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use futures_util::{Stream, StreamExt, stream};
 use warp::Reply;
 use warp::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
-use super::answer::{cluster_header, json, method_not_allowed, not_found};
+use super::answer::{cluster_header, json, message, method_not_allowed, not_found};
 use super::form::Form;
-use super::{Api, body};
+use super::{Api, body, guard};
 use crate::keyspace::backup::{Digest, FRAME_LIMIT};
 use crate::keyspace::{KeyError, Refusal, Restore, RestoreError};
 use crate::store::StoreError;
@@ -24,7 +24,7 @@ pub async fn answer<S, B>(
     method: &Method,
     path: &[u8],
     query: &str,
-    _headers: &HeaderMap,
+    headers: &HeaderMap,
     body: S,
 ) -> Response
 where
@@ -32,6 +32,9 @@ where
     B: Buf,
 {
     let Ok(path) = std::str::from_utf8(path) else { return not_found() };
+    if let Err(denied) = guard::require_root(api, headers).await {
+        return denied;
+    }
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let step = match parts.as_slice() {
         ["backup"] if *method == Method::GET => return copy(api).await,
@@ -150,8 +153,7 @@ fn bad(why: &str) -> Box<Response> {
 }
 
 fn refusal(status: StatusCode, why: &dyn std::fmt::Display) -> Response {
-    let body = serde_json::json!({ "message": why.to_string() });
-    json(status, Bytes::from(body.to_string() + "\n"))
+    message(status, why.to_string().as_bytes())
 }
 
 #[cfg(test)]
