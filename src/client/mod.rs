@@ -8,6 +8,7 @@
 
 mod answer;
 mod backoff;
+mod backup;
 #[cfg(test)]
 mod canned;
 mod directory;
@@ -24,6 +25,7 @@ mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node, Role, Standing};
+pub use backup::{Download, TransferError, Upload};
 pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
