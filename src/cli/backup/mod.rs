@@ -47,11 +47,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     let path = args.file.ok_or_else(|| Failure::usage("say where to write the backup"))?;
-    let client = Client::new(&context.client_settings()?).map_err(Failure::new)?;
     let mut target = Target::open(&path, args.force)?;
     let copied = match &args.data_dir {
         Some(folder) => block_on(salvage(folder, &mut target)),
-        None => block_on(fetch(&client, &mut target)),
+        None => client(context).and_then(|client| block_on(fetch(&client, &mut target))),
     };
     let summary = match copied {
         Ok(summary) => summary,
@@ -85,6 +84,10 @@ pub(super) fn verify(path: &Path) -> Result<BackupSummary, Failure> {
         Ok(())
     })
     .map_err(|error| Failure::new(format!("{}: {error}", name(path))))
+}
+
+fn client(context: &Context) -> Result<Client, Failure> {
+    Client::new(&context.client_settings()?).map_err(Failure::new)
 }
 
 /// Receives a backup from one endpoint after the other until one sends it whole.
