@@ -56,7 +56,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(member: &'a Member, leader: Option<&str>) -> Self {
-        let Member { id, name, peer_urls, client_urls } = member;
+        let Member { id, name, peer_urls, client_urls, .. } = member;
         Self { id, name, peer_urls, client_urls, leader: leader == Some(id) }
     }
 }
@@ -89,6 +89,7 @@ mod tests {
             name: name.into(),
             peer_urls: vec![format!("http://{id}:2380")],
             client_urls: Vec::new(),
+            is_learner: false,
         };
         let members = [member("a1", "one"), member("b2", "")];
         let rows: Vec<Row> = members.iter().map(|member| Row::new(member, Some("a1"))).collect();

@@ -70,6 +70,8 @@ pub struct Member {
     /// Where clients reach it.
     #[serde(rename = "clientURLs", deserialize_with = "or_empty")]
     pub client_urls: Vec<String>,
+    /// Whether it is a read replica: it gets every change and never votes. Only Muster has such members.
+    pub is_learner: bool,
 }
 
 /// The answer to `GET /v2/members`.
