@@ -15,7 +15,7 @@ mod span;
 mod store;
 
 pub use agent::{AgentFragment, AgentSettings};
-pub use client::{ClientFragment, ClientSettings};
+pub use client::{ClientFragment, ClientSettings, Credentials};
 pub use error::ConfigError;
 pub use heartbeat::{HeartbeatFragment, HeartbeatSettings};
 pub use rebootd::{RebootdFragment, RebootdSettings};
