@@ -6,12 +6,15 @@ mod say;
 mod agent;
 mod completion;
 mod context;
+mod etcdctl;
 mod failure;
 mod heartbeat;
 mod kv;
+mod links;
 mod logging;
 mod machine;
 mod member;
+mod password;
 mod reboot;
 mod rebootd;
 mod signals;
@@ -72,13 +75,25 @@ enum Command {
 }
 
 /// Parses the command line, runs the command and turns its result into an exit status: 0, 64 for wrong use or
-/// configuration, 1 otherwise unless a command documents more.
+/// configuration, 1 otherwise unless a command documents more. Called through a link with another program's name, it
+/// takes that program's command line and ends with its statuses.
 pub fn main() -> ExitCode {
+    match links::program() {
+        links::Program::Muster => muster(),
+        links::Program::Etcdctl => ended(etcdctl::run(std::env::args_os().skip(1))),
+    }
+}
+
+fn muster() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match run(cli) {
+    ended(run(cli))
+}
+
+fn ended(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {

@@ -69,12 +69,7 @@ impl Request {
 
     /// Sends it and waits for the whole answer, `limit` at most. Answers by which a server says that it cannot
     /// serve at the moment are problems, too.
-    pub async fn exchange(
-        &self,
-        client: &Client,
-        endpoint: &Url,
-        limit: Duration,
-    ) -> Result<Reply, Problem> {
+    pub async fn exchange(&self, client: &Client, endpoint: &Url, limit: Duration) -> Result<Reply, Problem> {
         let whole = async {
             let reply = Reply::read(self.send(client, endpoint).await?).await?;
             if reply.status >= 500 { Err(reply.problem()) } else { Ok(reply) }
@@ -103,7 +98,11 @@ impl Problem {
         // What is left of a limit is not round; nobody needs its nanoseconds.
         let limit =
             Duration::from_millis(u64::try_from(limit.as_millis().next_multiple_of(10)).unwrap_or(u64::MAX));
-        Self { text: format!("no answer within {}", humantime::format_duration(limit)), sent: true, disconnected: false }
+        Self {
+            text: format!("no answer within {}", humantime::format_duration(limit)),
+            sent: true,
+            disconnected: false,
+        }
     }
 
     /// The server, or we, gave up waiting.
@@ -178,14 +177,20 @@ impl Reply {
 
     fn malformed(&self, endpoint: &Url, what: &str) -> ClientError {
         let problem = format!("{what}: {}", self.excerpt());
-        ClientError::Malformed { attempt: Attempt { endpoint: endpoint.clone(), problem, disconnected: false } }
+        ClientError::Malformed {
+            attempt: Attempt { endpoint: endpoint.clone(), problem, disconnected: false },
+        }
     }
 
     /// What a server error says: usually that there is no quorum or no leader.
     pub fn problem(&self) -> Problem {
         match serde_json::from_slice::<ApiError>(&self.body) {
             Ok(api) => Problem { text: api.to_string(), sent: !api.left_alone(), disconnected: false },
-            Err(_) => Problem { text: format!("status {}: {}", self.status, self.excerpt()), sent: true, disconnected: false },
+            Err(_) => Problem {
+                text: format!("status {}: {}", self.status, self.excerpt()),
+                sent: true,
+                disconnected: false,
+            },
         }
     }
 

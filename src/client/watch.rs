@@ -190,12 +190,7 @@ struct Poll {
 
 impl Spec {
     /// Polls one endpoint until it tells of an event, refuses, or fails. `place` moves on as far as is safe.
-    async fn poll(
-        &self,
-        place: &mut Place,
-        position: usize,
-        begun: Option<Poll>,
-    ) -> Result<Event, Setback> {
+    async fn poll(&self, place: &mut Place, position: usize, begun: Option<Poll>) -> Result<Event, Setback> {
         let endpoint = self.client.endpoints.url(position);
         let mut failures = self.client.endpoints.failures(position);
         let mut after = match place.after {

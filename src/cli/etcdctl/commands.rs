@@ -39,7 +39,11 @@ const fn group(name: &'static str, help: &'static str, commands: &'static [Comma
 /// The flags before the command.
 pub(super) const GLOBAL: &[Flag] = &[
     flag(&["debug"], Kind::Bool, "show each request as a curl command on standard error"),
-    flag(&["no-sync"], Kind::Bool, "use the endpoints as given instead of asking them for the cluster's members"),
+    flag(
+        &["no-sync"],
+        Kind::Bool,
+        "use the endpoints as given instead of asking them for the cluster's members",
+    ),
     flag(&["output", "o"], Kind::Text, "how answers are printed: simple, extended or json (default: simple)"),
     flag(&["discovery-srv", "D"], Kind::Text, "domain whose SRV records name the endpoints"),
     flag(&["insecure-discovery"], Kind::Bool, "take endpoints without TLS from SRV records"),
@@ -137,7 +141,11 @@ pub(super) const COMMANDS: &[Command] = &[
         flags: &[
             TTL,
             flag(&["swap-with-value"], Kind::Text, "only if the key has this value"),
-            flag(&["swap-with-index"], Kind::Int, "only if the key was last changed at this index (default: 0)"),
+            flag(
+                &["swap-with-index"],
+                Kind::Int,
+                "only if the key was last changed at this index (default: 0)",
+            ),
         ],
         commands: &[],
     },
@@ -209,7 +217,11 @@ pub(super) const COMMANDS: &[Command] = &[
         " ",
         &[
             flag(&["snap"], Kind::Text, "the snapshot file"),
-            flag(&["hidden"], Kind::List, "a hidden key whose tree is wanted, too; may be given several times"),
+            flag(
+                &["hidden"],
+                Kind::List,
+                "a hidden key whose tree is wanted, too; may be given several times",
+            ),
             flag(&["c"], Kind::Int, "how many clients write at once (default: 10)"),
         ],
     ),

@@ -82,6 +82,11 @@ impl Parsed {
         self.values.get(name) == Some(&Value::Bool(true))
     }
 
+    /// Whether a flag is there at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// The text of a flag; empty when it is absent.
     pub fn text(&self, name: &str) -> &str {
         if let Some(Value::Text(text)) = self.values.get(name) { text } else { "" }
@@ -105,7 +110,7 @@ impl Parsed {
 
 /// Puts the flags of a command in front of its other words, as urfave/cli 1.22 does. `--` ends that and comes to stand
 /// between the two; the second value is how many arguments stood before it.
-pub(super) fn reorder(flags: &[&[Flag]], words: &[String]) -> (Vec<String>, Option<usize>) {
+fn reorder(flags: &[&[Flag]], words: &[String]) -> (Vec<String>, Option<usize>) {
     let (mut front, mut rest) = (Vec::new(), Vec::new());
     let mut may_be_value = false;
     for (at, word) in words.iter().enumerate() {
@@ -128,6 +133,15 @@ pub(super) fn reorder(flags: &[&[Flag]], words: &[String]) -> (Vec<String>, Opti
     }
     front.append(&mut rest);
     (front, None)
+}
+
+/// Reads a command's flags and words, after [`reorder`] has moved the flags to the front.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_reordered(flags: &[&[Flag]], words: &[String]) -> Result<Parsed, Wrong> {
+    let (words, before_dashes) = reorder(flags, words);
+    parse(flags, &words).map(|parsed| Parsed { before_dashes, ..parsed })
 }
 
 fn names_flag(flags: &[&[Flag]], word: &str) -> bool {
@@ -309,8 +323,7 @@ mod tests {
     }
 
     fn command(line: &str) -> Result<Parsed, Wrong> {
-        let (words, before_dashes) = reorder(&[FLAGS], &words(line));
-        parse(&[FLAGS], &words).map(|parsed| Parsed { before_dashes, ..parsed })
+        parse_reordered(&[FLAGS], &words(line))
     }
 
     fn refusal(line: &str) -> String {
@@ -376,15 +389,21 @@ mod tests {
 
     #[test]
     fn times_and_numbers_have_the_notation_of_go() {
-        for (text, nanoseconds) in
-            [("0", 0), ("5s", 5_000_000_000), ("1m0.5s", 60_500_000_000), ("-1ms", -1_000_000), ("1h", 3_600_000_000_000)]
-        {
+        for (text, nanoseconds) in [
+            ("0", 0),
+            ("5s", 5_000_000_000),
+            ("1m0.5s", 60_500_000_000),
+            ("-1ms", -1_000_000),
+            ("1h", 3_600_000_000_000),
+        ] {
             assert_eq!(time(text), Some(Signed { nanoseconds }), "{text}");
         }
         for text in ["", "5", "s", "5 s", "5x", "1e3s", "-"] {
             assert_eq!(time(text), None, "{text}");
         }
-        for (text, number) in [("-5", -5), ("+5", 5), ("0x_10", 16), ("010", 8), ("0b11", 3), ("1_0", 10), ("0", 0)] {
+        for (text, number) in
+            [("-5", -5), ("+5", 5), ("0x_10", 16), ("010", 8), ("0b11", 3), ("1_0", 10), ("0", 0)]
+        {
             assert_eq!(int(text), Ok(number), "{text}");
         }
         for text in ["", "5s", "1__0", "1_", "_1", "0x", "08", "1.5"] {

@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn the_page_of_all_commands_names_each_with_its_flags() {
         let text = program();
-        for part in ["COMMANDS:\n   backup  ", "\n   help, h  ", "--output value, -o value  ", "--version, -v  "] {
+        for part in
+            ["COMMANDS:\n   backup  ", "\n   help, h  ", "--output value, -o value  ", "--version, -v  "]
+        {
             assert!(text.contains(part), "{part:?} is missing in {text}");
         }
     }
