@@ -68,7 +68,10 @@ fn in_group(group: &'static Command, words: &[String], global: &Parsed) -> Resul
     };
     match commands::find(group.commands, name) {
         Some(command) => one(command, &format!("{path} {name}"), rest, global),
-        None if name == "help" || name == "h" => topic(group.commands, &path, rest.first(), &page),
+        // Without a name this is the page of all commands, in etcdctl as well.
+        None if name == "help" || name == "h" => {
+            topic(group.commands, &path, rest.first(), &help::program())
+        }
         None => topic(group.commands, &path, Some(name), &page),
     }
 }
