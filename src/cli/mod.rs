@@ -78,13 +78,9 @@ enum Command {
 /// configuration, 1 otherwise unless a command documents more. Called through a link with another program's name, it
 /// takes that program's command line and ends with its statuses.
 pub fn main() -> ExitCode {
-    match links::program() {
-        links::Program::Muster => muster(),
-        links::Program::Etcdctl => ended(etcdctl::run(std::env::args_os().skip(1))),
+    if let Some(code) = links::run() {
+        return code;
     }
-}
-
-fn muster() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

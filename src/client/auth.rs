@@ -18,7 +18,7 @@ pub struct User {
 
 /// A role and what it allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Role {
+pub struct AuthRole {
     /// Its name.
     pub name: String,
     /// Keys, and beginnings of keys that end in `*`.
@@ -117,7 +117,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::users`]; 404 when there is none of this name.
-    pub async fn role(&self, name: &str) -> Result<Role, ClientError> {
+    pub async fn role(&self, name: &str) -> Result<AuthRole, ClientError> {
         let (reply, from) = self.ask(&Request::get(&role_path(name))).await?;
         Ok(reply.parse::<RoleForm>(&from)?.into())
     }
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::users`]; 404 for an unknown role, 409 for a right the role has.
-    pub async fn grant_right(&self, name: &str, path: &str, right: Right) -> Result<Role, ClientError> {
+    pub async fn grant_right(&self, name: &str, path: &str, right: Right) -> Result<AuthRole, ClientError> {
         let body = RoleBody { grant: Some(PermissionsForm::of(path, right)), ..RoleBody::of(name) };
         self.change_role(name, &body).await
     }
@@ -143,7 +143,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::users`]; 404 for an unknown role, 400 for a right the role does not have.
-    pub async fn revoke_right(&self, name: &str, path: &str, right: Right) -> Result<Role, ClientError> {
+    pub async fn revoke_right(&self, name: &str, path: &str, right: Right) -> Result<AuthRole, ClientError> {
         let body = RoleBody { revoke: Some(PermissionsForm::of(path, right)), ..RoleBody::of(name) };
         self.change_role(name, &body).await
     }
@@ -165,7 +165,7 @@ impl Client {
         self.auth(method, "/v2/auth/enable", None).await
     }
 
-    async fn change_role(&self, name: &str, body: &RoleBody<'_>) -> Result<Role, ClientError> {
+    async fn change_role(&self, name: &str, body: &RoleBody<'_>) -> Result<AuthRole, ClientError> {
         let request = Request::json(Method::PUT, &role_path(name), json(body));
         let (reply, from) = self.tell(&request).await?;
         Ok(reply.parse::<RoleForm>(&from)?.into())
@@ -239,7 +239,7 @@ impl PermissionsForm {
     }
 }
 
-impl From<RoleForm> for Role {
+impl From<RoleForm> for AuthRole {
     fn from(form: RoleForm) -> Self {
         let RightsForm { read, write } = form.permissions.kv;
         let rights = Rights { read: read.unwrap_or_default(), write: write.unwrap_or_default() };
@@ -316,7 +316,7 @@ mod tests {
         let form: RoleForm =
             serde_json::from_str(r#"{"role":"r","permissions":{"kv":{"read":["/x"],"write":null}}}"#)
                 .expect("a role");
-        let role = Role::from(form);
+        let role = AuthRole::from(form);
         assert_eq!((role.rights.read, role.rights.write), (vec!["/x".to_string()], Vec::new()));
     }
 }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Serialize;
 
 use super::Client;
-use super::answer::{Member, Members};
+use super::answer::{Member, Members, Standing, Standings};
 use super::error::ClientError;
 use super::request::{Reply, Request};
 
@@ -38,6 +38,18 @@ impl Client {
     pub async fn leader(&self) -> Result<Member, ClientError> {
         let (reply, from) = self.ask(&Request::get("/v2/members/leader")).await?;
         reply.parse(&from)
+    }
+
+    /// The members with where they stand; `None` from servers that are not Muster.
+    ///
+    /// # Errors
+    /// [`ClientError::Unavailable`], [`ClientError::Malformed`].
+    pub async fn standings(&self) -> Result<Option<Vec<Standing>>, ClientError> {
+        let (reply, from) = self.ask(&Request::get("/muster/members")).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        Ok(Some(reply.parse::<Standings>(&from)?.members))
     }
 
     /// Adds a member that will be reached by other members at `peer_urls`; it has still to be started. A read replica

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, History, Keyspace, Members, Node, Tree};
+use super::{Event, History, Keyspace, Members, Node, Roster, Tree};
 use crate::clock::Stamp;
 
 /// A keyspace that no longer changes.
@@ -14,6 +14,7 @@ pub struct Frozen {
     tree: Tree,
     history: History,
     members: Members,
+    roster: Roster,
     index: u64,
     now: Stamp,
 }
@@ -34,15 +35,19 @@ pub enum Record {
     Node(Arc<Node>),
     /// A recent change.
     Event(Arc<Event>),
+    /// Who belongs to the cluster.
+    Roster(Roster),
 }
 
 impl Frozen {
-    /// Every record, the head first, then nodes with parents before children, then changes, oldest first.
+    /// Every record, the head first, then nodes with parents before children, then changes, oldest first, then the
+    /// roster.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let head = Record::Head { index: self.index, now: self.now, members: self.members.clone() };
         std::iter::once(head)
             .chain(self.tree.iter().map(|node| Record::Node(node.clone())))
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
+            .chain(std::iter::once(Record::Roster(self.roster.clone())))
     }
 }
 
@@ -53,6 +58,7 @@ impl Keyspace {
             tree: self.tree.clone(),
             history: self.history.clone(),
             members: self.members.clone(),
+            roster: self.roster.clone(),
             index: self.index,
             now: self.now,
         }
@@ -66,6 +72,7 @@ impl Keyspace {
                 self.now = now;
                 self.members = members;
             }
+            Record::Roster(roster) => self.roster = roster,
             Record::Node(node) => {
                 self.deadlines.note(&node);
                 self.tree.insert(node);

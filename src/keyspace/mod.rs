@@ -15,6 +15,7 @@ mod key;
 mod members;
 mod node;
 mod ops;
+mod roster;
 mod tree;
 
 pub use blob::Blob;
@@ -27,6 +28,7 @@ pub use json::{string as json_string, timestamp};
 pub use key::Key;
 pub use members::{Attributes, Members};
 pub use node::{Deadline, Kind, Node, View};
+pub use roster::{MemberError, Roster, Seat};
 pub use tree::Tree;
 
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub struct Keyspace {
     deadlines: Deadlines,
     history: History,
     members: Members,
+    roster: Roster,
     index: u64,
     now: Stamp,
 }
@@ -65,6 +68,7 @@ impl Keyspace {
             deadlines: Deadlines::default(),
             history: History::new(history),
             members: Members::default(),
+            roster: Roster::default(),
             index: 0,
             now: Stamp::default(),
         }
@@ -83,6 +87,18 @@ impl Keyspace {
     /// Names and client URLs of the members.
     pub fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// Who belongs to the cluster.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Takes over the members of raft's membership when no list of members is known yet.
+    pub fn seed_roster(&mut self, members: impl IntoIterator<Item = (u64, Vec<String>)>) {
+        if self.roster.members().is_empty() {
+            self.roster.seed(members);
+        }
     }
 
     /// The recent changes.
@@ -130,9 +146,13 @@ impl Keyspace {
     fn run(&mut self, command: &Command, changes: &mut Vec<Change>) -> Result<Applied, KeyError> {
         let change = match command {
             Command::Expire => return Ok(Applied { event: None, index: self.index }),
-            Command::Publish { id, name, client_urls } => {
-                self.index += 1;
-                self.members.publish(*id, name, client_urls);
+            Command::Publish { .. }
+            | Command::AddMember { .. }
+            | Command::UpdateMember { .. }
+            | Command::RemoveMember { .. }
+            | Command::PromoteMember { .. }
+            | Command::KeepOnlyMember { .. } => {
+                self.index += self.change_members(command)?;
                 return Ok(Applied { event: None, index: self.index });
             }
             Command::Set { key, dir, content } => self.set(key, *dir, content)?,
@@ -151,6 +171,30 @@ impl Keyspace {
         let event = change.event.clone();
         self.record(change, changes);
         Ok(Applied { event: Some(event), index: self.index })
+    }
+
+    /// Carries out a command about members; by how much it raises the index, as in etcd, which keeps its members in
+    /// the same store.
+    fn change_members(&mut self, command: &Command) -> Result<u64, KeyError> {
+        match command {
+            Command::Publish { id, .. } if self.roster.is_removed(*id) => return Ok(0),
+            Command::Publish { id, name, client_urls } => self.members.publish(*id, name, client_urls),
+            Command::AddMember { id, peer_urls, replica } => self.roster.add(*id, peer_urls, *replica)?,
+            Command::UpdateMember { id, peer_urls } => self.roster.update(*id, peer_urls)?,
+            Command::PromoteMember { id } => self.roster.promote(*id)?,
+            Command::RemoveMember { id, seen } => {
+                self.roster.remove(*id, *seen)?;
+                self.members.forget(*id);
+                return Ok(2);
+            }
+            Command::KeepOnlyMember { id, peer_urls } => {
+                let gone = self.roster.keep_only(*id, peer_urls);
+                gone.iter().for_each(|id| self.members.forget(*id));
+                return Ok(2 * gone.len() as u64);
+            }
+            _ => return Ok(0),
+        }
+        Ok(1)
     }
 
     /// Lets everything run out that is due, each at an index of its own.

@@ -14,7 +14,7 @@ use openraft::{EntryPayload, LogState, RaftLogReader};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
+use super::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
@@ -105,6 +105,47 @@ impl LogStore {
     /// The disk fails.
     pub fn size_on_disk(&self) -> io::Result<u64> {
         Ok(self.0.db.size_on_disk()?)
+    }
+
+    /// The last entry's id, or that of the last one that was removed behind a snapshot.
+    ///
+    /// # Errors
+    /// The disk fails, or the entry cannot be read.
+    pub fn last_id(&self) -> io::Result<Option<RaftLogId>> {
+        let purged: Option<RaftLogId> = read(&self.0.meta, PURGED)?;
+        let last = match self.0.log.last()? {
+            Some((index, value)) => Some(decode_entry(&index, &value)?.log_id),
+            None => None,
+        };
+        Ok(last.max(purged))
+    }
+
+    /// The newest membership in the log.
+    ///
+    /// # Errors
+    /// The disk fails, or an entry cannot be read.
+    pub fn last_membership(&self) -> io::Result<Option<openraft::Membership<u64, Peer>>> {
+        for item in self.0.log.iter().rev() {
+            let (index, value) = item?;
+            if let EntryPayload::Membership(membership) = decode_entry(&index, &value)?.payload {
+                return Ok(Some(membership));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends entries behind the last one while raft does not run; durable when this returns.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn append_durably(&self, entries: &[RaftEntry]) -> io::Result<()> {
+        let mut batch = sled::Batch::default();
+        for entry in entries {
+            batch.insert(&entry.log_id.index.to_be_bytes(), encode(entry)?);
+        }
+        self.0.log.apply_batch(batch)?;
+        self.0.db.flush()?;
+        Ok(())
     }
 
     async fn flushed(&self) -> io::Result<()> {
@@ -271,11 +312,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let purged: Option<RaftLogId> = read(&self.0.meta, PURGED)?;
-        let last = match self.0.log.last()? {
-            Some((index, value)) => Some(decode_entry(&index, &value)?.log_id),
-            None => None,
-        };
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
+        Ok(LogState { last_purged_log_id: purged, last_log_id: self.last_id()? })
     }
 
     async fn get_log_reader(&mut self) -> Self {

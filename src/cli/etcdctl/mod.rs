@@ -11,9 +11,10 @@ mod people;
 mod session;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use super::kv::health;
-use super::{Failure, block_on};
+use super::{Failure, block_on, ended};
 use commands::{COMMANDS, Command, GLOBAL, HELP, VERSION};
 use flags::{Flag, Parsed, Wrong};
 use session::Session;
@@ -23,8 +24,12 @@ const BAD_ARGUMENTS: u8 = 1;
 /// Exit status of a command that does not exist.
 const UNKNOWN_COMMAND: u8 = 3;
 
-/// Runs a command line without the name of the program.
-pub(super) fn run(words: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+/// Runs this process's command line; the exit status is etcdctl's.
+pub(super) fn main() -> ExitCode {
+    ended(run(std::env::args_os().skip(1)))
+}
+
+fn run(words: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let words = words
         .map(|word| {
             word.into_string().map_err(|_| Failure::with_code(BAD_ARGUMENTS, "an argument is not UTF-8"))

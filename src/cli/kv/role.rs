@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::output::Output;
 use crate::cli::Failure;
-use crate::client::{Client, Right, Role};
+use crate::client::{AuthRole, Client, Right};
 
 /// Manage roles and their rights
 #[derive(clap::Args, Debug)]
@@ -136,13 +136,13 @@ pub(in crate::cli) async fn get(name: &str, client: &Client, output: &Output) ->
     output.lines(&text(&role), &json(&role))
 }
 
-fn text(role: &Role) -> String {
+fn text(role: &AuthRole) -> String {
     let lines = |paths: &[String]| paths.iter().map(|path| format!("\t{path}\n")).collect::<String>();
     let (read, write) = (lines(&role.rights.read), lines(&role.rights.write));
     format!("Role: {}\nKV Read:\n{read}KV Write:\n{write}", role.name)
 }
 
-fn json(role: &Role) -> serde_json::Value {
+fn json(role: &AuthRole) -> serde_json::Value {
     json!({"role": role.name, "read": role.rights.read, "write": role.rights.write})
 }
 
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_role_is_shown_with_a_line_for_each_right() {
         let rights = Rights { read: vec!["/a".into(), "/b*".into()], write: vec![] };
-        let role = Role { name: "r".into(), rights };
+        let role = AuthRole { name: "r".into(), rights };
         assert_eq!(text(&role), "Role: r\nKV Read:\n\t/a\n\t/b*\nKV Write:\n");
     }
 }

@@ -3,9 +3,12 @@
 mod answer;
 mod body;
 mod form;
+mod go;
 mod info;
+mod json;
 mod keys;
 mod media;
+mod members;
 mod params;
 mod path;
 mod watch;
@@ -149,17 +152,22 @@ where
     if let Some(key) = path::below(path, b"/v2/keys") {
         return keys::answer(api, method, key, query, headers, body).await;
     }
+    // The place for a guard: changes of members are for those who may change everything.
+    if let Some(rest) = path::below(path, b"/v2/members") {
+        return members::answer(&api.store, method, rest, query, headers, body).await;
+    }
+    if let Some(rest) = path::below(path, b"/muster") {
+        return members::answer_own(&api.store, method, rest, query).await;
+    }
     let get = *method == Method::GET;
     match path {
         b"/v2/machines" if get || *method == Method::HEAD => info::machines(&api.store),
         b"/v2/machines" => method_not_allowed("GET,HEAD"),
-        b"/v2/members" | b"/v2/members/" if get => info::members(&api.store),
-        b"/v2/members/leader" if get => info::leader(&api.store),
-        path if get && path.starts_with(b"/v2/members/") => info::no_member(&api.store),
         b"/v2/stats/self" if get => info::stats(&api.store),
+        b"/v2/stats/leader" if get => info::leader_stats(&api.store),
         b"/version" if get => info::version(),
         b"/health" if get => info::health(&api.store).await,
-        b"/v2/stats/self" | b"/version" | b"/health" => method_not_allowed("GET"),
+        b"/v2/stats/self" | b"/v2/stats/leader" | b"/version" | b"/health" => method_not_allowed("GET"),
         _ => not_found(),
     }
 }
