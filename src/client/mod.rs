@@ -22,8 +22,8 @@ mod request;
 mod tests;
 mod watch;
 
-pub use auth::{AuthRole, Right, Rights, User};
 pub use answer::{Answer, Event, Member, Node, Role, Standing};
+pub use auth::{AuthRole, Right, Rights, User};
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};

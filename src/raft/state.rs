@@ -126,7 +126,7 @@ impl StateMachine {
         self.0.replica.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
+    pub(super) fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
         let commands: Vec<Command> = postcard::from_bytes(&proposal.commands).map_err(|e| {
             io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {e}"))
         })?;

@@ -1,6 +1,7 @@
 //! The store of one node: writes go through the log, reads are as recent as they ask to be, watches never miss.
 
 mod change;
+mod copy;
 mod desk;
 mod error;
 mod expire;
@@ -13,6 +14,7 @@ mod reads;
 mod run;
 
 pub use change::{Role, Standing};
+pub use copy::{CopyError, copy};
 pub use desk::Done;
 pub use error::StoreError;
 pub use hub::{Interest, Subscription};

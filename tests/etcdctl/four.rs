@@ -5,12 +5,13 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::common::etcd::Etcd;
-use crate::common::http;
 use crate::common::store::Cluster;
+use crate::common::{http, wait_for};
 
 /// The two programs.
 pub struct Programs {
@@ -94,6 +95,7 @@ impl Four {
         let programs = Programs::find()?;
         let etcds = [Etcd::start()?, Etcd::start()?];
         let four = Self { programs, etcds, ours: [Cluster::start(1, &[]), Cluster::start(1, &[])] };
+        four.pairs().iter().for_each(|pair| wait_until_named(&pair.url));
         four.level();
         Some(four)
     }
@@ -170,6 +172,14 @@ impl Four {
             http::request(&pair.url, method, target, form).expect("served");
         }
     }
+}
+
+/// A member makes its name known shortly after it begins to serve, which raises the index.
+fn wait_until_named(url: &str) {
+    wait_for("the member's name to be known", Duration::from_secs(30), || {
+        let members = http::request(url, "GET", "/v2/members", None).expect("served");
+        !members.text().contains("\"name\":\"\"")
+    });
 }
 
 /// Without `--sort` the order of a listing is etcd's secret.

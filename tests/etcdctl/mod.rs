@@ -3,5 +3,7 @@
 mod alone;
 mod four;
 mod keys;
+mod members;
 mod people;
+mod trio;
 mod watches;

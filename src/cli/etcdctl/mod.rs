@@ -11,9 +11,10 @@ mod people;
 mod session;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::kv::health;
+use super::kv::{backup as copy, health};
 use super::{Failure, block_on, ended};
 use commands::{COMMANDS, Command, GLOBAL, HELP, VERSION};
 use flags::{Flag, Parsed, Wrong};
@@ -74,9 +75,7 @@ fn in_group(group: &'static Command, words: &[String], global: &Parsed) -> Resul
     match commands::find(group.commands, name) {
         Some(command) => one(command, &format!("{path} {name}"), rest, global),
         // Without a name this is the page of all commands, in etcdctl as well.
-        None if name == "help" || name == "h" => {
-            topic(group.commands, &path, rest.first(), &help::program())
-        }
+        None if name == "help" || name == "h" => topic(group.commands, &path, rest.first(), &help::program()),
         None => topic(group.commands, &path, Some(name), &page),
     }
 }
@@ -135,7 +134,26 @@ async fn carry_out(command: &str, given: &Parsed, global: &Parsed) -> Result<(),
             let session = Session::plain(global)?;
             health::check(given.on("forever"), &session.client, &session.output).await
         }
+        "backup" => backup(given).await,
         "import" => keys::import(given, global).await,
         _ => keys::carry_out(command, given, &Session::synced(global).await?).await,
     }
+}
+
+/// Our data has one folder, and nothing of API 3 in it.
+async fn backup(given: &Parsed) -> Result<(), Failure> {
+    let refused = |problem: &str| {
+        eprintln!("{problem}");
+        Failure::with_code(BAD_ARGUMENTS, "")
+    };
+    let (from, to) = (given.text("data-dir"), given.text("backup-dir"));
+    if from.is_empty() || to.is_empty() {
+        return Err(refused("--data-dir and --backup-dir are needed"));
+    }
+    if !given.text("wal-dir").is_empty() || !given.text("backup-wal-dir").is_empty() {
+        return Err(refused(
+            "Muster's data has no folder for the log alone: leave --wal-dir and --backup-wal-dir out",
+        ));
+    }
+    copy::copy(Path::new(from), Path::new(to)).await
 }

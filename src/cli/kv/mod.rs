@@ -2,6 +2,7 @@
 //! Each file holds a group of verbs: their flags for `muster kv`, and what they do, which the link `etcdctl`
 //! (`cli::etcdctl`) does as well.
 
+pub(super) mod backup;
 pub(super) mod directory;
 pub(super) mod exec_watch;
 pub(super) mod health;
@@ -79,6 +80,8 @@ enum Verb {
     Role(role::RoleCommand),
     /// Turn access control on and off
     Auth(role::AuthCommand),
+    /// Copy the data of a node that does not run, for a new cluster
+    Backup(backup::Backup),
     /// Write the keys of a snapshot of etcd 0.4 to the store
     Import(import::Import),
 }
@@ -105,6 +108,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
             Verb::User(verb) => verb.run(&client, &output).await,
             Verb::Role(verb) => verb.run(&client, &output).await,
             Verb::Auth(verb) => verb.run(&client, &output).await,
+            Verb::Backup(verb) => verb.run().await,
             Verb::Import(verb) => verb.run(&client, &output).await,
         }
     })
