@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use openraft::storage::RaftLogStorage;
+
 use super::log::LogStore;
 use super::node::Identity;
 use super::offline;
@@ -23,10 +25,14 @@ pub async fn copy_alone(from: &Path, to: &Path) -> io::Result<Identity> {
     if std::fs::read_dir(to).map_err(named)?.next().is_some() {
         return Err(named(io::Error::new(io::ErrorKind::AlreadyExists, "it is not empty")));
     }
-    let last = Some(RaftLogId::new(CommittedLeader::new(0), 0));
-    let meta = Meta { last, membership: RaftMembership::default(), sessions: Sessions::default() };
+    let last = RaftLogId::new(CommittedLeader::new(0), 0);
+    let meta =
+        Meta { last: Some(last), membership: RaftMembership::default(), sessions: Sessions::default() };
     // The snapshot comes last: without it, no node starts from a folder that was left half made.
-    LogStore::open(&to.join("log")).and_then(|log| log.write_meta("identity", &identity)).map_err(named)?;
+    let mut log = LogStore::open(&to.join("log")).map_err(named)?;
+    // The log begins behind the snapshot.
+    log.purge(last).await.map_err(named)?;
+    log.write_meta("identity", &identity).map_err(named)?;
     let folder = Folder::open(to.join("snapshots")).map_err(named)?;
     snapshot::write(&folder.place(meta.last), &meta, &frozen).map_err(named)?;
     Ok(identity)

@@ -74,6 +74,9 @@ fn what_cannot_be_copied_is_refused_with_a_reason() {
     assert!(foreign.contains("etcd's own etcdctl"), "{foreign}");
     let apart = refused(&["--data-dir", &folder("etcd"), "--backup-dir", &folder("a"), "--wal-dir", "/x"]);
     assert!(apart.contains("--wal-dir"), "{apart}");
-    let output = run_kv("http://127.0.0.1:1", &["backup", "--data-dir", &folder("etcd"), "--backup-dir", &folder("a")]);
+    let output = run_kv(
+        "http://127.0.0.1:1",
+        &["backup", "--data-dir", &folder("etcd"), "--backup-dir", &folder("a")],
+    );
     assert_eq!(output.status.code(), Some(1));
 }
