@@ -47,6 +47,14 @@ pub(super) fn page(path: &str, command: &Command) -> String {
     text
 }
 
+/// The page of a command that was asked for by name: of a group it says less than the group itself does.
+pub(super) fn topic(path: &str, command: &Command) -> String {
+    if command.commands.is_empty() {
+        return page(path, command);
+    }
+    format!("NAME:\n   {path} - {}\n\nUSAGE:\n   {path} {}\n", command.help, command.arguments)
+}
+
 fn rows(commands: &[Command]) -> Vec<(String, String)> {
     commands.iter().map(|command| (command.name.to_string(), command.help.to_string())).collect()
 }

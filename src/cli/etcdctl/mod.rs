@@ -87,7 +87,7 @@ fn topic(commands: &'static [Command], above: &str, name: Option<&String>, all: 
         return Ok(());
     };
     match commands::find(commands, name) {
-        Some(command) => out!("{}", help::page(&format!("{above} {name}"), command)),
+        Some(command) => out!("{}", help::topic(&format!("{above} {name}"), command)),
         None => {
             eprintln!("No help topic for '{name}'");
             return Err(Failure::with_code(UNKNOWN_COMMAND, ""));
