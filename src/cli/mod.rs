@@ -6,6 +6,7 @@ mod say;
 mod agent;
 mod completion;
 mod context;
+mod etcd;
 mod etcdctl;
 mod failure;
 mod heartbeat;
@@ -54,7 +55,7 @@ pub struct Cli {
 // A variant without a comment shows its arguments' own, which is longer than one line.
 #[derive(Subcommand, Debug)]
 enum Command {
-    Store(store::Args),
+    Store(Box<store::Args>),
     /// Read, write and watch keys
     Kv(kv::Args),
     /// Look at the members of the store's cluster
@@ -103,7 +104,7 @@ fn ended(outcome: Result<(), Failure>) -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::load(cli.global)?;
     match cli.command {
-        Command::Store(args) => store::run(args, &context),
+        Command::Store(args) => store::run(*args, &context),
         Command::Kv(args) => kv::run(args, &context),
         Command::Member(args) => member::run(args, &context),
         Command::Agent(args) => agent::run(args, &context),

@@ -4,13 +4,14 @@
 //! asked: see `failover` for what may be asked twice. A [`Watch`] goes on over lost connections and lost
 //! endpoints without missing or repeating a change.
 //!
-//! The only place that names the HTTP library. No proxy settings of the environment apply.
+//! The only place that names the HTTP library, and that of DNS. No proxy settings of the environment apply.
 
 mod answer;
 mod auth;
 mod backoff;
 #[cfg(test)]
 mod canned;
+mod directory;
 mod endpoints;
 mod error;
 mod failover;
@@ -18,12 +19,14 @@ mod members;
 mod mirror;
 mod options;
 mod request;
+pub mod srv;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node, Role, Standing};
 pub use auth::{AuthRole, Right, Rights, User};
+pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};

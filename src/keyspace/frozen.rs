@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, History, Keyspace, Members, Node, Roster, Tree};
+use super::auth::Auth;
+use super::{Counters, Event, History, Keyspace, Members, Node, Roster, Tree};
 use crate::clock::Stamp;
 
 /// A keyspace that no longer changes.
@@ -14,6 +15,8 @@ pub struct Frozen {
     tree: Tree,
     history: History,
     members: Members,
+    auth: Arc<Auth>,
+    counters: Counters,
     roster: Roster,
     index: u64,
     now: Stamp,
@@ -35,18 +38,24 @@ pub enum Record {
     Node(Arc<Node>),
     /// A recent change.
     Event(Arc<Event>),
+    /// Users, roles and whether they matter; absent when they were never used.
+    Auth(Arc<Auth>),
+    /// How many operations were applied.
+    Counters(Counters),
     /// Who belongs to the cluster.
     Roster(Roster),
 }
 
 impl Frozen {
     /// Every record, the head first, then nodes with parents before children, then changes, oldest first, then the
-    /// roster.
+    /// rest.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let head = Record::Head { index: self.index, now: self.now, members: self.members.clone() };
         std::iter::once(head)
             .chain(self.tree.iter().map(|node| Record::Node(node.clone())))
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
+            .chain(self.auth.is_used().then(|| Record::Auth(self.auth.clone())))
+            .chain(std::iter::once(Record::Counters(self.counters)))
             .chain(std::iter::once(Record::Roster(self.roster.clone())))
     }
 }
@@ -58,6 +67,8 @@ impl Keyspace {
             tree: self.tree.clone(),
             history: self.history.clone(),
             members: self.members.clone(),
+            auth: self.auth.clone(),
+            counters: self.counters,
             roster: self.roster.clone(),
             index: self.index,
             now: self.now,
@@ -82,6 +93,8 @@ impl Keyspace {
                     self.history.push(event);
                 }
             }
+            Record::Auth(auth) => self.auth = auth,
+            Record::Counters(counters) => self.counters = counters,
         }
     }
 }

@@ -24,7 +24,10 @@ pub async fn run(node: Arc<Node>) {
         if !members.is_empty() {
             node.peers.learn(&members);
         }
-        if node.is_leader() || node.notes().silence() < ASK_EVERY.max(node.election * 2) {
+        // A leader that was removed while it was away leads on when it comes back, in vain.
+        let heard = node.notes().silence() < ASK_EVERY.max(node.election * 2);
+        let in_touch = if node.is_leader() { node.acting_leader().is_some() } else { heard };
+        if in_touch {
             continue;
         }
         let me = node.identity().member;

@@ -46,8 +46,8 @@ impl Storage {
             RaftEntry { log_id: place(1), payload: EntryPayload::Membership(alone) },
             RaftEntry { log_id: place(2), payload: EntryPayload::Normal(Proposal { at, ticket, commands }) },
         ];
-        self.log.append_durably(&entries)?;
-        self.log.write_meta(REMOVED, &false)?;
+        self.log.append_durably(last, &entries)?;
+        self.hard_state.write(REMOVED, &false)?;
         self.removed = false;
         Ok(())
     }

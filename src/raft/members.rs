@@ -140,7 +140,9 @@ impl Node {
         if self.notes().removal().wait_for(|removed| *removed).await.is_err() {
             std::future::pending::<()>().await;
         }
-        let log = self.log.clone();
-        tokio::task::spawn_blocking(move || log.write_meta(REMOVED, &true)).await.map_err(io::Error::other)?
+        let hard_state = self.hard_state.clone();
+        tokio::task::spawn_blocking(move || hard_state.write(REMOVED, &true))
+            .await
+            .map_err(io::Error::other)?
     }
 }

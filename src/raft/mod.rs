@@ -1,10 +1,11 @@
-//! The replicated log: openraft over sled and over connections between members. `openraft` and `sled` are named
+//! The replicated log: openraft over a write-ahead log and over connections between members. `openraft` and `sled` are named
 //! nowhere else.
 
 mod belong;
 mod channel;
 mod copy;
 mod force;
+mod hard_state;
 mod introduce;
 mod latency;
 mod log;
@@ -14,6 +15,7 @@ mod node;
 mod notes;
 mod offline;
 mod plan;
+mod room;
 mod serve;
 mod sessions;
 mod snapshot;
@@ -21,6 +23,7 @@ mod standing;
 mod state;
 mod steward;
 mod types;
+mod wal;
 mod wire;
 
 pub use copy::copy_alone;

@@ -12,9 +12,11 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
+use super::hard_state::HardState;
 use super::log::LogStore;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
+use super::room;
 use super::snapshot::Folder;
 use super::state::{Observer, StateMachine};
 use super::types::{Peer, Proposal, Raft, Ticket};
@@ -28,7 +30,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
 const KEPT_ENTRIES: u64 = 5000;
 
-/// Where the log notes that the member was removed.
+/// The name under which the identity is kept.
+const IDENTITY: &str = "identity";
+/// The name under which is kept that the member was removed.
 pub(super) const REMOVED: &str = "removed";
 
 /// Who this data folder belongs to; written once.
@@ -43,6 +47,7 @@ pub struct Identity {
 /// What a node keeps on disk.
 pub struct Storage {
     pub(super) log: LogStore,
+    pub(super) hard_state: HardState,
     pub(super) folder: Folder,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
@@ -58,10 +63,16 @@ impl Storage {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
-        let log = LogStore::open(&data_dir.join("log"))?;
-        let identity = log.read_meta("identity")?;
-        let removed = log.read_meta(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, folder, identity, removed })
+        let hard_state = HardState::open(&data_dir.join("state"))?;
+        let identity = hard_state.read(IDENTITY)?;
+        let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
+        let removed = hard_state.read(REMOVED)?.unwrap_or_default();
+        Ok(Self { log, hard_state, folder, identity, removed })
+    }
+
+    /// Whether raft has never run with it, even if it is known already whose it is.
+    pub fn is_blank(&self) -> bool {
+        !self.log.has_vote()
     }
 }
 
@@ -84,6 +95,7 @@ pub struct Node {
     raft: Raft,
     state: StateMachine,
     pub(super) log: LogStore,
+    pub(super) hard_state: HardState,
     pub(super) peers: Peers,
     notes: Arc<Notes>,
     pub(super) election: Duration,
@@ -116,13 +128,19 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, folder, identity: known, .. } = storage;
+        let Storage { log, hard_state, folder, identity: known, .. } = storage;
         if known.is_none() {
-            log.write_meta("identity", &identity)?;
+            hard_state.write(IDENTITY, &identity)?;
         }
         let history = tuning.history;
         let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
         let state = opened.map_err(io::Error::other)??;
+        // Entries that are neither in the log nor in the snapshot are lost; an empty state in their place is not.
+        let applied = state.read().applied;
+        if log.purged() > applied {
+            let what = "the log begins behind the newest snapshot: a snapshot is missing in the data folder";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let notes = Arc::new(Notes::default());
         let peers = Peers::new(identity.cluster, identity.member, notes.clone());
         let config = config(tuning).map_err(io::Error::other)?;
@@ -133,7 +151,17 @@ impl Node {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
         tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
-        let node = Arc::new(Self { identity, raft, state, log, peers, notes, election: tuning.election });
+        tokio::spawn(room::run(raft.clone(), log.clone(), state.clone()));
+        let node = Arc::new(Self {
+            identity,
+            raft,
+            state,
+            log,
+            hard_state,
+            peers,
+            notes,
+            election: tuning.election,
+        });
         tokio::spawn(steward::run(node.clone()));
         tokio::spawn(belong::run(node.clone()));
         Ok(node)
@@ -460,6 +488,9 @@ fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
         purge_batch_size: 256,
         max_payload_entries: 256,
         enable_pre_vote: Some(true),
+        // The leader's own flush and its followers' go on at the same time.
+        broadcast_submitted_on_append: Some(true),
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     Ok(Arc::new(config.validate()?))

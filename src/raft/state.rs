@@ -14,6 +14,7 @@ use super::sessions::Sessions;
 use super::snapshot::{self, Folder, Meta};
 use super::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
 use crate::clock::{ClusterClock, Stamp};
+use crate::keyspace::auth::Auth;
 use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Refusal};
 
 type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub results: Vec<Result<Applied, Refusal>>,
     /// Every change in order.
     pub changes: Vec<Change>,
+    /// Users and roles afterwards, when they changed.
+    pub auth: Option<Arc<Auth>>,
 }
 
 /// Who wants to know what was applied. Called in the order of the log, outside the lock; must not block.
@@ -133,6 +136,7 @@ impl StateMachine {
         self.observe(proposal.at.clock);
         let mut changes = Vec::with_capacity(commands.len());
         let mut replica = self.write();
+        let before = replica.keyspace.auth().clone();
         let members = replica.keyspace.roster().version();
         // Nobody waits any more for what a removed member proposed, and its session is gone: it could come twice.
         let removed = replica.keyspace.roster().is_removed(proposal.ticket.node);
@@ -146,7 +150,9 @@ impl StateMachine {
             sessions.retain(|node| !keyspace.roster().is_removed(node));
         }
         replica.applied = Some(log_id);
-        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes })
+        let auth = replica.keyspace.auth();
+        let auth = (!Arc::ptr_eq(auth, &before)).then(|| auth.clone());
+        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes, auth })
     }
 }
 

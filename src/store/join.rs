@@ -7,7 +7,7 @@ use url::Url;
 
 use super::members::{cluster_id, member_id};
 use crate::client::{Client, ClientError};
-use crate::config::{ClientFragment, ClientSettings, StoreSettings};
+use crate::config::{Bootstrap, ClientFragment, ClientSettings, StoreSettings};
 use crate::raft::{Identity, Introduction, Peer, introduce};
 
 /// Between two tries to find the cluster.
@@ -66,7 +66,9 @@ pub struct Origin {
 pub fn found(settings: &StoreSettings) -> Origin {
     let mut founders = BTreeMap::new();
     for (name, peer_urls) in &settings.initial_cluster {
-        let peer = Peer { name: name.clone(), peer_urls: peer_urls.clone() };
+        // A name that was made up for an SRV record is this node's alone, and all must found the same cluster.
+        let name = if matches!(settings.bootstrap, Bootstrap::Srv(_)) { String::new() } else { name.clone() };
+        let peer = Peer { name, peer_urls: peer_urls.clone() };
         founders.insert(member_id(peer_urls, &settings.token), peer);
     }
     let member = member_id(&settings.advertise_peer, &settings.token);

@@ -131,7 +131,7 @@ async fn carry_out(command: &str, given: &Parsed, global: &Parsed) -> Result<(),
     }
     match command {
         "cluster-health" => {
-            let session = Session::plain(global)?;
+            let session = Session::plain(global).await?;
             health::check(given.on("forever"), &session.client, &session.output).await
         }
         "backup" => backup(given).await,

@@ -12,7 +12,7 @@ use super::endpoints;
 use super::flags::{Parsed, Signed};
 use crate::cli::kv::output::{Form, Output, REFUSED, Voice};
 use crate::cli::{Failure, Format, password};
-use crate::client::{CURL, Client, ClientError};
+use crate::client::{CURL, Client, ClientError, srv};
 use crate::config::{ClientSettings, Credentials};
 
 /// Exit status when nobody is connected to while the members are asked for.
@@ -38,8 +38,8 @@ impl Session {
     ///
     /// # Errors
     /// Flags or variables that cannot be used: status 1.
-    pub fn plain(global: &Parsed) -> Result<Self, Failure> {
-        let settings = settings(global)?;
+    pub async fn plain(global: &Parsed) -> Result<Self, Failure> {
+        let settings = settings(global).await?;
         if global.on("debug") {
             show_requests();
             eprintln!("Cluster-Endpoints: {}", list(&settings.endpoints, ", "));
@@ -52,7 +52,7 @@ impl Session {
     /// # Errors
     /// As [`Session::plain`]; nobody can be connected to: status 2; nobody has a client URL: status 4.
     pub async fn synced(global: &Parsed) -> Result<Self, Failure> {
-        let mut settings = settings(global)?;
+        let mut settings = settings(global).await?;
         if global.on("debug") {
             show_requests();
         }
@@ -112,16 +112,35 @@ fn shuffled(mut urls: Vec<Url>) -> Vec<Url> {
     urls
 }
 
-fn settings(global: &Parsed) -> Result<ClientSettings, Failure> {
+/// The endpoints that the domain of `--discovery-srv` names. All of them are insecure as long as there is no TLS, and
+/// those are left out unless they are asked for.
+async fn discovered(global: &Parsed) -> Result<Vec<Url>, String> {
+    let domain = text(global, "discovery-srv", "ETCDCTL_DISCOVERY_SRV");
+    if domain.is_empty() {
+        return Ok(Vec::new());
+    }
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let name = variable("ETCDCTL_DISCOVERY_SRV_NAME");
+    let found = srv::client_urls(&domain, name.as_deref(), None).await.map_err(|error| error.to_string())?;
+    if global.on("insecure-discovery") || variable("ETCDCTL_INSECURE_DISCOVERY").is_some() {
+        return Ok(found);
+    }
+    for url in &found {
+        eprintln!("ignoring discovered insecure endpoint {:?}", url.as_str().trim_end_matches('/'));
+    }
+    Ok(Vec::new())
+}
+
+async fn settings(global: &Parsed) -> Result<ClientSettings, Failure> {
     let bad = |problem: String| {
         eprintln!("{problem}");
         Failure::with_code(BAD_ARGUMENTS, "")
     };
-    if !text(global, "discovery-srv", "ETCDCTL_DISCOVERY_SRV").is_empty() {
-        return Err(bad("--discovery-srv is not supported: name the endpoints with --endpoints".into()));
+    let mut endpoints = discovered(global).await.map_err(bad)?;
+    if endpoints.is_empty() {
+        let given = endpoints::given(global, |name| std::env::var(name).ok());
+        endpoints = endpoints::parse(&given).map_err(bad)?;
     }
-    let endpoints =
-        endpoints::parse(&endpoints::given(global, |name| std::env::var(name).ok())).map_err(bad)?;
     check_tls(global).map_err(bad)?;
     if let Some(secure) = endpoints.iter().find(|url| url.scheme() == "https") {
         eprintln!("Error:  {secure}: TLS is not supported yet: use http://");
