@@ -65,15 +65,17 @@ impl Client {
         let mut attempts = Vec::new();
         for position in self.endpoints.order() {
             let endpoint = self.endpoints.url(position);
-            let head = tokio::time::timeout(self.timeout, request.send(&self.http, endpoint)).await;
+            let head = tokio::time::timeout(self.timeout, request.send(&self.way, endpoint)).await;
             let problem = match head.unwrap_or_else(|_| Err(Problem::silence(self.timeout))) {
                 Ok(response) if response.status() == 200 => {
                     self.endpoints.answered(position);
                     return Ok(Download { response, client: self.clone(), position });
                 }
                 Ok(response) => match Reply::read(response).await {
-                    Ok(reply) if reply.status >= 500 => words(&reply)
-                        .map_or_else(|| reply.problem(), |words| Problem { text: words, sent: true }),
+                    Ok(reply) if reply.status >= 500 => words(&reply).map_or_else(
+                        || reply.problem(),
+                        |words| Problem { text: words, sent: true, disconnected: false },
+                    ),
                     Ok(reply) => return Err(refused(&reply, endpoint)),
                     Err(problem) => problem,
                 },
