@@ -11,13 +11,18 @@ const OWN: [&str; 4] = ["Date", "X-Raft-Index", "X-Raft-Term", "X-Etcd-Cluster-I
 const FRAMING: [&str; 2] = ["Content-Length", "Transfer-Encoding"];
 
 /// How far apart two servers may be that were asked one after the other.
-const SLACK_SECONDS: i64 = 2;
+pub const SLACK_SECONDS: i64 = 2;
 
 /// What tells `ours` from `theirs`; `None` when they are the same.
 ///
 /// Status, header names as written, header values and the body's bytes must be equal. Instants of expiry and seconds
 /// left may be apart by what lies between two requests.
 pub fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
+    difference_within(ours, theirs, SLACK_SECONDS)
+}
+
+/// The same with times that may be apart by `slack` seconds.
+pub fn difference_within(ours: &Answer, theirs: &Answer, slack: i64) -> Option<String> {
     if ours.status != theirs.status {
         return Some(format!("status {} instead of {}", ours.status, theirs.status));
     }
@@ -27,17 +32,22 @@ pub fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
         let extra: Vec<_> = our_headers.iter().filter(|h| !their_headers.contains(h)).collect();
         return Some(format!("headers lack {lacks:?} and have {extra:?}"));
     }
-    body_difference(&ours.body, &theirs.body)
+    body_difference_within(&ours.body, &theirs.body, slack)
 }
 
 /// The same for a body, or for one event of a watch.
 pub fn body_difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
+    body_difference_within(ours, theirs, SLACK_SECONDS)
+}
+
+/// The same with times that may be apart by `slack` seconds.
+pub fn body_difference_within(ours: &[u8], theirs: &[u8], slack: i64) -> Option<String> {
     let (our_text, our_times) = timeless(ours);
     let (their_text, their_times) = timeless(theirs);
     if our_text != their_text || our_times.len() != their_times.len() {
         return Some("bodies".into());
     }
-    let apart = |(a, b): (&i64, &i64)| (a - b).abs() > SLACK_SECONDS;
+    let apart = |(a, b): (&i64, &i64)| (a - b).abs() > slack;
     our_times.iter().zip(&their_times).any(apart).then(|| format!("times {our_times:?}, {their_times:?}"))
 }
 
