@@ -9,6 +9,16 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::Pair;
+use crate::common::http::Answer;
+
+/// Takes from an answer of ours what mixes of random requests meet again and again. Only one thing: etcd refuses a
+/// broken escape in a path so early that the answer has no date. No client can depend on a date that is not there.
+pub fn level(ours: &mut Answer, theirs: &Answer) {
+    let refused = theirs.status == 400 && theirs.header("Content-Type") == Some("text/plain; charset=utf-8");
+    if refused && theirs.header("Connection") == Some("close") && theirs.header("Date").is_none() {
+        ours.headers.retain(|(name, _)| name != "Date");
+    }
+}
 
 /// Long enough for what is to come, short enough to wait for what is not.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,6 +1,11 @@
 //! What belongs to one server and shows in its answers: ids, names, addresses, when it started.
 
+use std::time::Duration;
+
 use crate::common::http::{self, Answer};
+use crate::common::wait_for;
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// One server's own.
 #[derive(Clone, Debug)]
@@ -13,9 +18,13 @@ pub struct Names {
 const MOMENTS: [&[u8]; 2] = [b"\"startTime\":\"", b"\"uptime\":\""];
 
 impl Names {
-    /// Asks a server that has one member.
+    /// Asks a server that has one member, once that has said its name and its version is known.
     pub fn ask(url: &str) -> Self {
-        let page = http::request(url, "GET", "/v2/members", None).expect("a list of members").json();
+        let ask = |page| http::request(url, "GET", page, None).expect("an answer");
+        wait_for("a member with a name and a version", LIMIT, || {
+            ask("/v2/machines").text().contains("http") && !ask("/version").text().contains("not_decided")
+        });
+        let page = ask("/v2/members").json();
         let member = &page["members"][0];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
         let own = vec![

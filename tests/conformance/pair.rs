@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::compare::{SLACK_SECONDS, body_difference, difference, difference_within, same_but_for_order};
+use super::known;
 use super::names::Names;
 use crate::common::etcd::Etcd;
 use crate::common::http::{Answer, Connection};
@@ -65,6 +66,9 @@ impl Pair {
 
     /// Raises the lower index by harmless writes until both are the same.
     pub fn level(&mut self) {
+        // One of the connections may be what broke.
+        let [ours, theirs] = self.urls().map(|url| Connection::open(&url).expect("a connection"));
+        (self.ours, self.theirs) = (ours, theirs);
         loop {
             let ours = self.ours.request("GET", "/v2/keys/", None).expect("ours answers").index();
             let theirs = self.theirs.request("GET", "/v2/keys/", None).expect("etcd answers").index();
@@ -161,8 +165,8 @@ impl Pair {
             let same = ours.is_err() && theirs.is_err();
             return (!same).then(|| "only one of the connections broke".to_string());
         };
-        let (ours, theirs) = (self.names[0].hide(ours), self.names[1].hide(theirs));
-        let mut ours = ours;
+        let (mut ours, theirs) = (self.names[0].hide(ours), self.names[1].hide(theirs));
+        known::level(&mut ours, &theirs);
         if !sorted && same_but_for_order(&ours.body, &theirs.body) {
             ours.body.clone_from(&theirs.body);
         }

@@ -123,14 +123,21 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
     B: Buf + Send,
 {
+    // `OPTIONS *` is answered by Go's server itself.
+    let whole_server = path.as_str() == "*";
     let Some(path) = path::percent_decode(path.as_str().as_bytes()) else { return path::broken() };
-    if method == Method::OPTIONS {
-        return with_cors(warp::reply().into_response());
-    }
-    with_cors(match path::clean(path, &query, &method) {
-        Ok(path) => page(&api, &method, &path, &query, &headers, body).await,
-        Err(answer) => *answer,
-    })
+    let mut body = std::pin::pin!(body);
+    let mut body = body::Unread::new(body.as_mut());
+    let mut response = if method == Method::OPTIONS {
+        warp::reply().into_response()
+    } else {
+        match path::clean(path, &query, &method) {
+            Ok(path) => page(&api, &method, &path, &query, &headers, &mut body).await,
+            Err(answer) => *answer,
+        }
+    };
+    body.forget(&headers, &mut response).await;
+    if whole_server { response } else { with_cors(response) }
 }
 
 /// The answer of the page at a clean path.

@@ -4,9 +4,12 @@
 //! `MUSTER_TEST_SEED` repeats a mix, `MUSTER_TEST_REQUESTS` says how long each is. On a difference the test prints
 //! both, and the shortest list of requests it can find that leads there.
 
+mod auth;
 mod dice;
+mod expiry;
 mod forms;
 mod keys;
+mod members;
 mod pages;
 mod paths;
 mod play;
@@ -17,6 +20,7 @@ mod watches;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Pair;
+use crate::common::http::Answer;
 use dice::Dice;
 use play::{describe, play, shrink};
 use request::Request;
@@ -51,8 +55,7 @@ impl Mix {
 
     /// Plays it with the seed and the length that the environment says.
     fn run(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
-        let seed = number("MUSTER_TEST_SEED").unwrap_or(now as u64);
+        let seed = seed();
         let count = number("MUSTER_TEST_REQUESTS").map_or(self.steps, |count| count as usize);
         println!("MUSTER_TEST_SEED={seed} MUSTER_TEST_REQUESTS={count}");
         let steps = self.plan(seed, count);
@@ -87,6 +90,12 @@ impl Mix {
             );
         }
     }
+}
+
+/// The seed that the environment says, or a new one.
+fn seed() -> u64 {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
+    number("MUSTER_TEST_SEED").unwrap_or_else(now)
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -125,4 +134,55 @@ fn mix_of_watches() {
 fn mix_of_pages() {
     let more = |dice: &mut Dice| asked(pages::more(dice));
     Mix { name: "mix_of_pages", steps: 500, succeed: 5, more }.run();
+}
+
+#[test]
+fn mix_of_users_and_roles() {
+    let more = |dice: &mut Dice| asked(auth::more(dice));
+    Mix { name: "mix_of_users_and_roles", steps: 400, succeed: 15, more }.run();
+}
+
+#[test]
+fn mix_of_members_requests() {
+    let more = |dice: &mut Dice| asked(members::more(dice));
+    Mix { name: "mix_of_members_requests", steps: 500, succeed: 3, more }.run();
+}
+
+#[test]
+fn a_damaged_answer_in_a_mix_is_noticed_and_named() {
+    let Some(mut pair) = Pair::start() else { return };
+    let mut dice = Dice::new(1);
+    let write = Step::Ask(Request::new("PUT", "~/damaged?ttl=1000").form("value=1"));
+    let damages: [(&str, &dyn Fn(&mut Answer)); 9] = [
+        ("another status", &|answer| answer.status += 1),
+        ("a header that is gone", &|answer| drop(answer.headers.remove(0))),
+        ("a header in other letters", &|answer| answer.headers[0].0.make_ascii_lowercase()),
+        ("a header too many", &|answer| answer.headers.push(("X-Other".into(), "1".into()))),
+        ("an index that is a step ahead", &|answer| {
+            let index = answer.index() + 1;
+            let header = answer.headers.iter_mut().find(|(name, _)| name == "X-Etcd-Index");
+            header.expect("an index").1 = index.to_string();
+        }),
+        ("a byte", &|answer| answer.body[3] ^= 1),
+        ("a byte that is gone", &|answer| drop(answer.body.pop())),
+        ("another lifetime", &|answer| {
+            let text = answer.text().replace("\"ttl\":1000", "\"ttl\":1100");
+            answer.body = text.into_bytes();
+        }),
+        ("no body", &|answer| answer.body.clear()),
+    ];
+    for (what, damage) in damages {
+        let mut steps: Vec<Step> = asked((0..5).flat_map(|_| keys::more(&mut dice)).collect());
+        steps.push(Step::Ask(Request::new("DELETE", "~/damaged?recursive=true")));
+        let at = steps.len();
+        steps.push(write.clone());
+        steps.extend(asked(keys::more(&mut dice)));
+        assert!(play(&mut pair, &steps, None).differences.is_empty());
+        let found = play(&mut pair, &steps, Some((at, damage))).differences;
+        assert_eq!(
+            found.iter().map(|difference| difference.step).collect::<Vec<_>>(),
+            [at],
+            "{what}: {found:?}"
+        );
+    }
 }

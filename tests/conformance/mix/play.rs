@@ -19,7 +19,7 @@ const LOOK_EVERY: usize = 10;
 const MOST_DIFFERENCES: usize = 10;
 
 /// How long to look for a shorter way.
-const SHRINK_LIMIT: Duration = Duration::from_secs(60);
+const SHRINK_LIMIT: Duration = Duration::from_secs(45);
 
 /// Something that was not the same.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Player<'_> {
         if replies[1].as_ref().is_ok_and(|answer| answer.status < 300) {
             self.played.succeeded += 1;
         }
-        if let Some(why) = self.pair.judge(&replies, request.target.contains("sorted=")) {
+        if let Some(why) = self.pair.judge(&replies, asks_for_order(&request.target)) {
             let [ours, theirs] = replies.map(|reply| show(&reply));
             let what = describe(step, index);
             self.played.differences.push(Difference { step: number, what, why, ours, theirs });
@@ -152,19 +152,41 @@ pub fn describe(step: &Step, index: u64) -> String {
     }
 }
 
-/// A short list of steps that still ends in a difference: leaves out as much as it can in a minute, each time on
-/// servers that are new. Starts from all steps up to the one that differed and what was done while a watch was open.
+/// Whether a listing is to be in order: the first `sorted` counts.
+fn asks_for_order(target: &str) -> bool {
+    let fields = target.split_once('?').map_or("", |(_, query)| query).split('&');
+    let value = fields.filter_map(|field| field.strip_prefix("sorted=")).next();
+    value.is_some_and(|value| ["1", "t", "T", "TRUE", "true", "True"].contains(&value))
+}
+
+/// A short list of steps that still ends in a difference: first the shortest end of `steps` that does, then without
+/// whatever can be left out of that. Each try runs on new servers.
 pub fn shrink(steps: &[Step]) -> Vec<Step> {
     let until = Instant::now() + SHRINK_LIMIT;
+    let differs = |steps: &[Step]| {
+        let mut pair = Pair::start().expect("etcd was there before");
+        !play(&mut pair, steps, None).differences.is_empty()
+    };
     let mut shortest = steps.to_vec();
-    let mut part = steps.len().div_ceil(2);
-    while part > 0 && Instant::now() < until {
+    let mut length = 1;
+    while length < steps.len() && Instant::now() < until {
+        let end = &steps[steps.len() - length..];
+        if differs(end) {
+            shortest = end.to_vec();
+            break;
+        }
+        length *= 2;
+    }
+    let mut part = shortest.len().div_ceil(2);
+    while part > 0 && shortest.len() > 1 {
         let mut at = 0;
-        while at < shortest.len() && Instant::now() < until {
+        while at < shortest.len() {
+            if Instant::now() > until {
+                return shortest;
+            }
             let end = (at + part).min(shortest.len());
             let fewer = [&shortest[..at], &shortest[end..]].concat();
-            let Some(mut pair) = Pair::start() else { return shortest };
-            if play(&mut pair, &fewer, None).differences.is_empty() { at = end } else { shortest = fewer }
+            if differs(&fewer) { shortest = fewer } else { at = end }
         }
         part /= 2;
     }
