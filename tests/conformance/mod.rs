@@ -1,6 +1,7 @@
 //! The same requests to a node of ours and to Debian's etcd. Each topic is a table of requests; what differs on purpose
 //! stands in `known`, with the reason.
 
+mod auth;
 mod compare;
 mod expiry;
 mod forms;
@@ -11,6 +12,7 @@ mod operations;
 mod pages;
 mod pair;
 mod paths;
+mod statistics;
 mod values;
 mod watches;
 mod wire;
