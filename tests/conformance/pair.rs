@@ -132,7 +132,7 @@ impl Pair {
         bytes.extend(body.unwrap_or_default());
         let what = format!("{method} {} {:?}", shorten(target.as_bytes()), body.map(shorten));
         let [mut ours, theirs] = self.raw(method, &bytes);
-        if !target.contains("sorted=") && same_but_for_order(&ours.body, &theirs.body) {
+        if !target.contains("sorted=") && same_but_for_order(&ours.body, &theirs.body, self.slack) {
             ours.body.clone_from(&theirs.body);
         }
         self.note(&what, &ours, &theirs);
@@ -172,7 +172,7 @@ impl Pair {
         };
         let (mut ours, theirs) = (self.names[0].hide(ours), self.names[1].hide(theirs));
         known::level(&mut ours, &theirs);
-        if !sorted && same_but_for_order(&ours.body, &theirs.body) {
+        if !sorted && same_but_for_order(&ours.body, &theirs.body, self.slack) {
             ours.body.clone_from(&theirs.body);
         }
         if let Some(index) = theirs.header("X-Etcd-Index").and_then(|t| t.parse().ok()) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::dice::Dice;
+use super::pool::Listener;
 use super::{number, seed};
 use crate::common::http;
 use crate::common::wait_for;
@@ -62,16 +63,17 @@ fn mix_of_keys_that_run_out() {
             &format!("PUT ~{folder}/end value=1"),
         ]);
         for since in first..=pair.index {
-            for path in [folder.clone(), format!("{folder}{}", dice.word(KEYS))] {
-                let recursive = path == folder;
-                if recursive {
-                    let watch = pair.watch(&format!("{path}?wait=true&recursive=true&waitIndex={since}"));
-                    pair.hear_last(watch);
-                }
-            }
+            hear(&pair, &format!("{folder}?wait=true&recursive=true&waitIndex={since}"), seed);
         }
     }
     pair.finish();
+}
+
+/// Compares what a watch of the past hears.
+fn hear(pair: &Pair, target: &str, seed: u64) {
+    if let Err((why, ours, theirs)) = Listener::open(pair, 0, target).check() {
+        panic!("MUSTER_TEST_SEED={seed}: {target}: {why}\n  ours   {ours}\n  etcd's {theirs}");
+    }
 }
 
 /// Nothing below `folder` has a lifetime any more.

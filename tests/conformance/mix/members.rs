@@ -52,7 +52,10 @@ pub fn more(dice: &mut Dice) -> Vec<Request> {
     let item = format!("/v2/members/{id}");
     let own = id == "{member}";
     vec![match dice.roll(10) {
-        0..=2 => with_body(dice, Request::new("POST", dice_collection(dice)), "{peer}"),
+        0..=2 => {
+            let request = Request::new("POST", dice.word("/v2/members /v2/members /v2/members/"));
+            with_body(dice, request, "{peer}")
+        }
         // A new URL for the member that is there would be taken.
         3..=5 => {
             with_body(dice, Request::new("PUT", &item), if own { "{peer}" } else { "http://127.0.0.1:1" })
@@ -64,10 +67,6 @@ pub fn more(dice: &mut Dice) -> Vec<Request> {
             dice.word("/v2/members /v2/members/ /v2/members/leader"),
         ),
     }]
-}
-
-fn dice_collection(dice: &mut Dice) -> &'static str {
-    dice.word("/v2/members /v2/members /v2/members/")
 }
 
 /// A request with a body that is wrong, or names only `url`.

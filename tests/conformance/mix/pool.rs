@@ -1,6 +1,6 @@
 //! Watches that stay open while other requests go on, and what has come of them so far.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -42,16 +42,14 @@ impl Ear {
 
     /// Takes in what comes within `patience`; whether anything did.
     fn listen(&mut self, patience: Duration) -> bool {
-        self.stream.set_read_timeout(Some(patience)).expect("a connection");
+        self.stream.set_nonblocking(patience.is_zero()).expect("a connection");
+        // Zero would mean for ever.
+        self.stream.set_read_timeout(Some(patience.max(Duration::from_millis(1)))).expect("a connection");
         let mut piece = [0; 8192];
-        match self.stream.read(&mut piece) {
-            Ok(count) => {
-                self.bytes.extend_from_slice(&piece[..count]);
-                count > 0
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
-            Err(_) => false,
-        }
+        // Nothing comes when nothing is there yet, and when the server has closed.
+        let count = self.stream.read(&mut piece).unwrap_or_default();
+        self.bytes.extend_from_slice(&piece[..count]);
+        count > 0
     }
 
     fn heard(&self) -> Heard {
@@ -113,20 +111,26 @@ impl Listener {
         let theirs = Ear::open(&their_url, &target);
         let once = target.contains("stream=true") && target.contains("waitIndex=");
         let mut listener = Self { target, step, ours, theirs, first_head: None, compared: 0, once };
+        listener.wait_for_heads();
         listener.pass_over(&their_url);
         listener
+    }
+
+    /// From then on both hear what happens.
+    fn wait_for_heads(&mut self) {
+        let until = Instant::now() + LATE;
+        for ear in [&mut self.ours, &mut self.theirs] {
+            while ear.heard().head.is_none() && Instant::now() < until {
+                ear.listen(Duration::from_millis(20));
+            }
+        }
     }
 
     /// Asks etcd again from behind each event that `excused` names, as long as it comes from the past.
     fn pass_over(&mut self, url: &str) {
         let Some(since) = self.target.find("waitIndex=") else { return };
-        let wait_for_head = Instant::now() + LATE;
-        while self.theirs.heard().head.is_none() && Instant::now() < wait_for_head {
-            self.theirs.listen(Duration::from_millis(20));
-        }
         for _ in 0..2000 {
-            self.theirs.listen(Duration::from_millis(15));
-            let heard = self.theirs.heard();
+            let heard = self.first_of_theirs();
             let Some(index) = heard.events.first().and_then(|event| excused(event, &self.target)) else {
                 return;
             };
@@ -137,6 +141,21 @@ impl Listener {
         }
     }
 
+    /// What etcd has to say at once. It tells of the past whatever we tell and more, so when we have something, etcd is
+    /// waited for.
+    fn first_of_theirs(&mut self) -> Heard {
+        let until = Instant::now() + LATE;
+        loop {
+            self.theirs.listen(Duration::from_millis(15));
+            while self.ours.listen(Duration::ZERO) {}
+            let (ours, theirs) = (self.ours.heard(), self.theirs.heard());
+            let silent = theirs.events.is_empty() && !theirs.ended;
+            if !silent || ours.events.is_empty() && !ours.ended || Instant::now() > until {
+                return theirs;
+            }
+        }
+    }
+
     /// Compares what has come. `Ok(true)` when the watch is over.
     ///
     /// # Errors
@@ -144,11 +163,10 @@ impl Listener {
     pub fn check(&mut self) -> Result<bool, (String, String, String)> {
         let until = Instant::now() + LATE;
         loop {
-            while self.ours.listen(Duration::from_millis(1)) {}
-            while self.theirs.listen(Duration::from_millis(1)) {}
+            while self.ours.listen(Duration::ZERO) {}
+            while self.theirs.listen(Duration::ZERO) {}
             let (ours, theirs) = (self.ours.heard(), self.their_side());
-            let level =
-                ours.events.len() == theirs.events.len() && ours.ended == theirs.ended && ours.head.is_some();
+            let level = ours.events.len() == theirs.events.len() && ours.ended == theirs.ended;
             let enough = self.once && ours.head.is_some() && theirs.head.is_some() && !ours.events.is_empty();
             if level || enough && !theirs.events.is_empty() || Instant::now() > until {
                 return self.compare(&ours, &theirs);
@@ -181,6 +199,11 @@ impl Listener {
         };
         if let Some(why) = difference(our_head, their_head) {
             return differ(why);
+        }
+        let late = theirs.events.first().and_then(|event| excused(event, &self.target));
+        if self.compared == 0 && late.is_some_and(|index| index <= their_head.index()) {
+            // It came from the past when nobody waited for it any more.
+            return Ok(true);
         }
         let both = ours.events.iter().zip(&theirs.events);
         for (our_event, their_event) in both.skip(self.compared) {
