@@ -20,12 +20,13 @@ use std::time::Duration;
 use bytes::Buf;
 use futures_util::Stream;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp::http::{HeaderMap, Method};
+use warp::http::{HeaderMap, Method, Uri};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
@@ -80,6 +81,13 @@ where
         return;
     }
     let service = TowerToHyperService::new(service);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        // `CONNECT host:port` has no path, and warp panics without one.
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
+        service.call(request)
+    });
     // Some clients of etcd look for the names as Go writes them.
     let connection = http1::Builder::new()
         .pipeline_flush(true)

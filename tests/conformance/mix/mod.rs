@@ -5,6 +5,7 @@
 //! both, and the shortest list of requests it can find that leads there.
 
 mod auth;
+mod broken;
 mod dice;
 mod expiry;
 mod forms;
