@@ -49,7 +49,7 @@ const BELOW: [(&str, &[&str]); 13] = [
     ("schedule", &["client", "ids", "model"]),
     ("reboot", &["client", "config", "ids", "model", "systemd"]),
     ("heartbeat", &["client", "ids", "model", "systemd"]),
-    ("store", &["clock", "config", "keyspace", "raft"]),
+    ("store", &["client", "clock", "config", "keyspace", "raft"]),
     ("raft", &["clock", "keyspace"]),
     ("keyspace", &["clock"]),
     ("client", &["config"]),

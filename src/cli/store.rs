@@ -8,8 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Failure, logging};
 use crate::config::{Millis, StoreFragment, StoreSettings};
-use crate::store;
+use crate::store::{self, RunError};
 use crate::systemd::notify;
+
+/// Exit status of a node that was removed from its cluster: starting it again is of no use.
+const REMOVED: u8 = 3;
 
 /// Run a node of the replicated store, which speaks the etcd v2 HTTP API.
 ///
@@ -17,6 +20,9 @@ use crate::systemd::notify;
 /// node with its own --name, its URLs, and the same --initial-cluster. What is not given as a flag comes from
 /// MUSTER_STORE_* or ETCD_* variables and from [store] in the configuration.
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Exit status: 0 stopped as asked; 1 failed; 3 removed from its cluster; 64 wrong use."
+)]
 pub struct Args {
     /// This member's name [default: default]
     #[arg(long)]
@@ -71,6 +77,21 @@ pub struct Args {
     /// Changes that are remembered for watches in the past [default: 100000]
     #[arg(long, value_name = "N")]
     history_events: Option<u64>,
+
+    /// Join the cluster with these client URLs: the node adds itself if it is no member yet, and waits for the cluster
+    /// when it cannot be reached. Passed over when there is data already
+    #[arg(long, value_name = "URLS", value_delimiter = ',', conflicts_with = "initial_cluster")]
+    join: Option<Vec<String>>,
+
+    /// With --join: get every change and serve clients, but never vote
+    #[arg(long)]
+    read_replica: bool,
+
+    /// Disaster recovery: start a cluster of this node alone from its data, without the members it had. Only when a
+    /// majority of them is lost for good
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "BOOL")]
+    force_new_cluster: Option<bool>,
 }
 
 impl Args {
@@ -92,6 +113,9 @@ impl Args {
             heartbeat_interval: self.heartbeat_interval.or(base.heartbeat_interval),
             election_timeout: self.election_timeout.or(base.election_timeout),
             history_events: self.history_events.or(base.history_events),
+            join: self.join.or(base.join),
+            read_replica: self.read_replica.then_some(true).or(base.read_replica),
+            force_new_cluster: self.force_new_cluster.or(base.force_new_cluster),
         }
     }
 }
@@ -108,7 +132,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
             stopping.cancelled().await;
             notify::stopping();
         });
-        store::run(settings, stop, notify::ready).await.map_err(Failure::new)
+        store::run(settings, stop, notify::ready).await.map_err(|error| match error {
+            RunError::Removed { .. } => Failure::with_code(REMOVED, error),
+            error => Failure::new(error),
+        })
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

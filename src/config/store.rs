@@ -39,6 +39,12 @@ pub struct StoreFragment {
     pub election_timeout: Option<Millis>,
     /// Changes that are remembered for watches in the past.
     pub history_events: Option<u64>,
+    /// Client URLs of a cluster to join.
+    pub join: Option<Vec<String>>,
+    /// Join as a read replica.
+    pub read_replica: Option<bool>,
+    /// Start a cluster of this node alone from its data.
+    pub force_new_cluster: Option<bool>,
 }
 
 impl Section for StoreFragment {
@@ -56,6 +62,7 @@ impl Section for StoreFragment {
         ("ETCD_SNAPSHOT_COUNT", "snapshot_count"),
         ("ETCD_HEARTBEAT_INTERVAL", "heartbeat_interval"),
         ("ETCD_ELECTION_TIMEOUT", "election_timeout"),
+        ("ETCD_FORCE_NEW_CLUSTER", "force_new_cluster"),
     ];
 }
 
@@ -72,6 +79,8 @@ pub struct StoreSettings {
     pub advertise_client: Vec<String>,
     /// Where to listen for other members.
     pub listen_peer: Vec<Url>,
+    /// Where other members reach this member.
+    pub advertise_peer: Vec<String>,
     /// The first members by name, with their peer URLs; this one is among them.
     pub initial_cluster: BTreeMap<String, Vec<String>>,
     /// Whether the first members found a new cluster.
@@ -86,6 +95,12 @@ pub struct StoreSettings {
     pub election: Duration,
     /// Changes that are remembered for watches in the past.
     pub history_events: u64,
+    /// Client URLs of a cluster to join, if there is no data yet.
+    pub join: Option<Vec<Url>>,
+    /// Join as a read replica.
+    pub read_replica: bool,
+    /// Start a cluster of this node alone from its data.
+    pub force_new_cluster: bool,
 }
 
 /// Defaults; those that etcd has are etcd's.
@@ -137,6 +152,14 @@ impl TryFrom<StoreFragment> for StoreSettings {
                 ));
             }
         };
+        let join = f.join.map(|urls| parse_urls("join", urls)).transpose()?;
+        let read_replica = f.read_replica.unwrap_or_default();
+        if read_replica && join.is_none() {
+            return Err(bad(
+                "read_replica",
+                "only a node that joins a cluster can be a read replica: set join",
+            ));
+        }
         let heartbeat = f.heartbeat_interval.map_or(HEARTBEAT, |m| m.0);
         let election = f.election_timeout.map_or(ELECTION, |m| m.0);
         if heartbeat.is_zero() || election < heartbeat * HEARTBEATS_PER_ELECTION {
@@ -157,6 +180,7 @@ impl TryFrom<StoreFragment> for StoreSettings {
             listen_client,
             advertise_client: texts(&advertise_client),
             listen_peer,
+            advertise_peer,
             initial_cluster,
             found_cluster,
             token: f.initial_cluster_token.unwrap_or_else(|| TOKEN.into()),
@@ -164,6 +188,9 @@ impl TryFrom<StoreFragment> for StoreSettings {
             heartbeat,
             election,
             history_events: positive("history_events", f.history_events, HISTORY_EVENTS)?,
+            join,
+            read_replica,
+            force_new_cluster: f.force_new_cluster.unwrap_or_default(),
         })
     }
 }

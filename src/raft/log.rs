@@ -1,20 +1,23 @@
-//! Raft's log, vote and purge point in sled. An entry is acknowledged only after `flush`; one flush serves all
-//! entries that wait for it, on a thread of its own so that no async thread ever waits for the disk.
+//! Raft's log: entries in the write-ahead log, vote and identity beside it. An entry is acknowledged only after it is
+//! durable; no async thread ever waits for the disk.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::entry::RaftPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, RaftLogReader};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
-use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
+use super::hard_state::HardState;
+use super::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
+use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
 
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
@@ -23,28 +26,18 @@ const CACHE_BYTES: usize = 32 << 20;
 const READ_BYTES: usize = 4 << 20;
 
 const VOTE: &str = "vote";
-const PURGED: &str = "purged";
-const COMMITTED: &str = "committed";
 
 /// Raft's log on disk. Clones share it.
 #[derive(Clone)]
 pub struct LogStore(Arc<Inner>);
 
 struct Inner {
-    db: sled::Db,
-    log: sled::Tree,
-    meta: sled::Tree,
+    hard_state: HardState,
+    wal: Wal,
+    purged: Mutex<Option<RaftLogId>>,
+    committed: u64,
     vote: Mutex<Option<RaftVote>>,
     cache: Mutex<Cache>,
-    disk: mpsc::Sender<Job>,
-}
-
-/// Work for the disk thread.
-enum Job {
-    /// Flush, then tell.
-    Flush(IOFlushed<TypeConfig>),
-    /// Remove entries up to and including this index.
-    Remove(u64),
 }
 
 #[derive(Default)]
@@ -54,49 +47,40 @@ struct Cache {
 }
 
 impl LogStore {
-    /// Opens or makes the log in `folder`.
+    /// Opens or makes the log in `folder`, beside what `hard_state` holds.
     ///
     /// # Errors
-    /// The folder cannot be used, another process holds it, or what it holds cannot be read.
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        let db = sled::Config::new()
-            .path(folder)
-            .flush_every_ms(None)
-            .cache_capacity(64 << 20)
-            .mode(sled::Mode::HighThroughput)
-            .open()
-            .map_err(|error| in_use(error.into()))?;
-        let log = db.open_tree("log")?;
-        let meta = db.open_tree("meta")?;
-        let vote = read(&meta, VOTE)?;
-        if let Some(purged) = read::<RaftLogId>(&meta, PURGED)? {
-            remove(&log, purged.index)?;
+    /// The folder cannot be used, or what it holds is damaged or incomplete; the error names it.
+    pub fn open(folder: &Path, hard_state: HardState) -> io::Result<Self> {
+        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES)?;
+        let Opened { purged, vote: noted, committed, fresh } = opened;
+        let vote: Option<RaftVote> = hard_state.read(VOTE)?;
+        if fresh && vote.is_some() {
+            return Err(lost(folder, "all of it is missing, though this member has voted"));
         }
-        let (disk, jobs) = mpsc::channel();
-        let worker = (db.clone(), log.clone());
-        std::thread::Builder::new()
-            .name("log-flush".into())
-            .spawn(move || run_jobs(&worker.0, &worker.1, &jobs))?;
-        let inner = Inner { db, log, meta, vote: Mutex::new(vote), cache: Mutex::default(), disk };
-        Ok(Self(Arc::new(inner)))
+        let noted: Option<RaftVote> = noted.map(|bytes| decode(&bytes, "vote")).transpose()?;
+        if noted > vote {
+            return Err(lost(folder, "the vote that it notes is missing in the folder beside it"));
+        }
+        let purged: Option<RaftLogId> = purged.map(|bytes| decode(&bytes, "purge point")).transpose()?;
+        let (first, _) = wal.range();
+        let start = purged.map_or(0, |id| id.index + 1);
+        if start < first {
+            return Err(lost(folder, &format!("entries {start} to {} are missing", first - 1)));
+        }
+        let vote = Mutex::new(vote);
+        let (purged, cache) = (Mutex::new(purged), Mutex::default());
+        Ok(Self(Arc::new(Inner { hard_state, wal, purged, committed, vote, cache })))
     }
 
-    /// A small durable value beside the log, such as who this node is.
-    ///
-    /// # Errors
-    /// The disk fails, or the value cannot be read as `T`.
-    pub fn read_meta<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
-        read(&self.0.meta, key)
+    /// The last entry that is no longer in the log because a snapshot has it.
+    pub fn purged(&self) -> Option<RaftLogId> {
+        *self.0.purged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a small value beside the log; durable when this returns.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn write_meta<T: Serialize>(&self, key: &str, value: &T) -> io::Result<()> {
-        self.0.meta.insert(key, encode(value)?)?;
-        self.0.db.flush()?;
-        Ok(())
+    /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
+    pub fn purge_for(&self, allowed: u64) -> Option<u64> {
+        self.0.wal.purge_for(allowed)
     }
 
     /// Bytes on disk.
@@ -104,74 +88,97 @@ impl LogStore {
     /// # Errors
     /// The disk fails.
     pub fn size_on_disk(&self) -> io::Result<u64> {
-        Ok(self.0.db.size_on_disk()?)
+        self.0.wal.size_on_disk()
     }
 
-    async fn flushed(&self) -> io::Result<()> {
-        let db = self.0.db.clone();
-        tokio::task::spawn_blocking(move || db.flush()).await.map_err(io::Error::other)??;
-        Ok(())
+    /// The last entry's id, or that of the last one that was removed behind a snapshot.
+    ///
+    /// # Errors
+    /// The disk fails, or the entry cannot be read.
+    pub fn last_id(&self) -> io::Result<Option<RaftLogId>> {
+        let (first, next) = self.0.wal.range();
+        let last = if next > first { self.entry(next - 1)?.map(|entry| entry.log_id) } else { None };
+        Ok(last.max(self.purged()))
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+    /// The newest membership in the log.
+    ///
+    /// # Errors
+    /// The disk fails, or an entry cannot be read.
+    pub fn last_membership(&self) -> io::Result<Option<openraft::Membership<u64, Peer>>> {
+        let (first, next) = self.0.wal.range();
+        for index in (first..next).rev() {
+            if let Some(EntryPayload::Membership(membership)) = self.entry(index)?.map(|entry| entry.payload)
+            {
+                return Ok(Some(membership));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends entries behind `last` while raft does not run; durable when this returns. When a snapshot has more than
+    /// the log, the log goes on behind the snapshot.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn append_durably(&self, last: RaftLogId, entries: &[RaftEntry]) -> io::Result<()> {
+        let wait = |work: &dyn Fn(Told) -> io::Result<()>| {
+            let (tell, told) = std::sync::mpsc::channel();
+            // The receiver waits below.
+            work(Box::new(move |result| drop(tell.send(result))))?;
+            told.recv().map_err(|_| io::Error::other("the log's disk thread has ended"))?
+        };
+        if self.0.wal.range().1 <= last.index {
+            let id = encode(&last)?;
+            wait(&|told| self.0.wal.purge(last.index, id.clone(), told))?;
+        }
+        let encoded = entries.iter().map(|entry| Ok((entry.log_id.index, encode(entry)?)));
+        let encoded = encoded.collect::<io::Result<Vec<_>>>()?;
+        wait(&|told| self.0.wal.append(encoded.clone(), told))
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, job: Job) -> io::Result<()> {
-        self.0.disk.send(job).map_err(|_| io::Error::other("the log's disk thread has ended"))
+    /// Runs `work`, which writes, and waits until that is durable.
+    async fn durable(&self, work: impl FnOnce(&Wal, Told) -> io::Result<()>) -> io::Result<()> {
+        let (tell, told) = oneshot::channel();
+        // The receiver waits below.
+        work(&self.0.wal, Box::new(move |result| drop(tell.send(result))))?;
+        told.await.map_err(|_| io::Error::other("the log's disk thread has ended"))?
+    }
+
+    /// Reads from the disk, and goes on in the cache with what is not durable yet. Blocks.
+    fn read(&self, from: u64, until: u64) -> io::Result<Vec<RaftEntry>> {
+        let durable = until.min(self.0.wal.durable_until());
+        let found = self.0.wal.read(from, durable, READ_BYTES)?;
+        let mut entries =
+            found.iter().map(|bytes| decode(bytes, "entry")).collect::<io::Result<Vec<RaftEntry>>>()?;
+        let next = from + entries.len() as u64;
+        if next >= durable && next < until {
+            entries.extend(self.cache().range(next, Bound::Excluded(until)).unwrap_or_default());
+        }
+        Ok(entries)
+    }
+
+    fn entry(&self, index: u64) -> io::Result<Option<RaftEntry>> {
+        if let Some(entry) = self.cache().entries.get(&index) {
+            return Ok(Some(entry.clone()));
+        }
+        let found = self.0.wal.read(index, index + 1, READ_BYTES)?;
+        found.first().map(|bytes| decode(bytes, "entry")).transpose()
     }
 }
 
-/// Says in plain words that another process holds the folder; sled itself prints the system's error as a structure.
-fn in_use(error: io::Error) -> io::Error {
-    if error.to_string().contains("could not acquire lock") {
-        return io::Error::new(io::ErrorKind::WouldBlock, "another process is using it");
-    }
-    error
-}
-
-/// The disk thread: takes everything that waits, flushes once, tells everyone.
-fn run_jobs(db: &sled::Db, log: &sled::Tree, jobs: &mpsc::Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let mut waiting = Vec::new();
-        for job in std::iter::once(first).chain(jobs.try_iter()) {
-            match job {
-                Job::Flush(told) => waiting.push(told),
-                Job::Remove(upto) => {
-                    if let Err(error) = remove(log, upto) {
-                        tracing::error!(%error, upto, "cannot remove old log entries");
-                    }
-                }
-            }
-        }
-        if waiting.is_empty() {
-            continue;
-        }
-        let result = db.flush();
-        for told in waiting {
-            told.io_completed(match &result {
-                Ok(_) => Ok(()),
-                Err(error) => Err(io::Error::other(error.clone())),
-            });
-        }
-    }
-}
-
-/// Removes entries up to and including `upto`, in steps small enough not to hold up a flush for long.
-fn remove(log: &sled::Tree, upto: u64) -> Result<(), sled::Error> {
-    for key in log.range(..=upto.to_be_bytes()).keys() {
-        log.remove(key?)?;
-    }
-    Ok(())
+fn lost(folder: &Path, what: &str) -> io::Error {
+    let advice =
+        "remove this member from the cluster, empty its data folder and add it again, or restore a backup";
+    io::Error::new(io::ErrorKind::InvalidData, format!("damaged log {}: {what}; {advice}", folder.display()))
 }
 
 fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     postcard::to_allocvec(value).map_err(io::Error::other)
-}
-
-fn read<T: DeserializeOwned>(tree: &sled::Tree, key: &str) -> io::Result<Option<T>> {
-    let Some(bytes) = tree.get(key)? else { return Ok(None) };
-    decode(&bytes, key).map(Some)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> io::Result<T> {
@@ -180,21 +187,21 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> io::Result<T> {
     })
 }
 
-fn decode_entry(index: &[u8], bytes: &[u8]) -> io::Result<RaftEntry> {
-    let index = index.try_into().map(u64::from_be_bytes).unwrap_or_default();
-    decode(bytes, &format!("entry {index}"))
-}
-
 impl Cache {
     fn push(&mut self, entry: RaftEntry) {
         self.bytes += weight(&entry);
         if let Some(old) = self.entries.insert(entry.log_id.index, entry) {
             self.bytes -= weight(&old);
         }
+    }
+
+    /// Drops the oldest entries that are too many, but none from index `durable_until` on: those are only here.
+    fn shrink(&mut self, durable_until: u64) {
         while self.bytes > CACHE_BYTES
-            && let Some((_, old)) = self.entries.pop_first()
+            && let Some(first) = self.entries.first_entry()
+            && *first.key() < durable_until
         {
-            self.bytes -= weight(&old);
+            self.bytes -= weight(&first.remove());
         }
     }
 
@@ -235,30 +242,25 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<RaftEntry>> {
+        let (first, next) = self.0.wal.range();
         let from = match range.start_bound() {
             Bound::Included(index) => *index,
             Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
+            Bound::Unbounded => first,
         };
-        let end = range.end_bound().cloned();
-        if matches!(end, Bound::Excluded(end) if end <= from) {
+        let until = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => next,
+        };
+        if until <= from {
             return Ok(Vec::new());
         }
-        if let Some(entries) = self.cache().range(from, end) {
+        if let Some(entries) = self.cache().range(from, Bound::Excluded(until)) {
             return Ok(entries);
         }
-        let bounds = (Bound::Included(from.to_be_bytes()), end.map(u64::to_be_bytes));
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for item in self.0.log.range(bounds) {
-            let (index, value) = item?;
-            bytes += value.len();
-            if !entries.is_empty() && bytes > READ_BYTES {
-                break;
-            }
-            entries.push(decode_entry(&index, &value)?);
-        }
-        Ok(entries)
+        let log = self.clone();
+        tokio::task::spawn_blocking(move || log.read(from, until)).await.map_err(io::Error::other)?
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
@@ -270,12 +272,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let purged: Option<RaftLogId> = read(&self.0.meta, PURGED)?;
-        let last = match self.0.log.last()? {
-            Some((index, value)) => Some(decode_entry(&index, &value)?.log_id),
-            None => None,
-        };
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
+        Ok(LogState { last_purged_log_id: self.purged(), last_log_id: self.last_id()? })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -283,20 +280,29 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
-        self.0.meta.insert(VOTE, encode(vote)?)?;
-        self.flushed().await?;
+        let (hard_state, value) = (self.0.hard_state.clone(), *vote);
+        let work = move || hard_state.write(VOTE, &value);
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        let bytes = encode(vote)?;
+        self.durable(|wal, told| wal.note_vote(bytes, told)).await?;
         *self.0.vote.lock().unwrap_or_else(PoisonError::into_inner) = Some(*vote);
         Ok(())
     }
 
-    /// Kept without a flush: it only spares a restarted node the wait for a leader before it applies what it has.
+    /// Written along with whatever is written next: it only spares a restarted node the wait for a leader before it
+    /// applies what it has.
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
-        self.0.meta.insert(COMMITTED, encode(&committed)?)?;
+        self.0.wal.note_commit(committed.map_or(0, |id| id.index));
         Ok(())
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
-        Ok(read(&self.0.meta, COMMITTED)?.flatten())
+        let (first, next) = self.0.wal.range();
+        let index = self.0.committed.min(next.saturating_sub(1));
+        if index < first || next == first {
+            return Ok(self.purged());
+        }
+        Ok(self.entry(index)?.map(|entry| entry.log_id))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -304,32 +310,28 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + Send,
         I::IntoIter: Send,
     {
-        let mut batch = sled::Batch::default();
+        let mut encoded = Vec::new();
         let mut cache = self.cache();
         for entry in entries {
-            batch.insert(&entry.log_id.index.to_be_bytes(), encode(&entry)?);
+            encoded.push((entry.log_id.index, encode(&entry)?));
             cache.push(entry);
         }
+        cache.shrink(self.0.wal.durable_until());
         drop(cache);
-        self.0.log.apply_batch(batch)?;
-        self.send(Job::Flush(callback))
+        self.0.wal.append(encoded, Box::new(move |result| callback.io_completed(result)))
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         let from = last.map_or(0, |id| id.index + 1);
         self.cache().retain(|index| index < from);
-        let mut batch = sled::Batch::default();
-        for key in self.0.log.range(from.to_be_bytes()..).keys() {
-            batch.remove(key?);
-        }
-        self.0.log.apply_batch(batch)?;
-        self.flushed().await
+        self.durable(|wal, told| wal.truncate(from, told)).await
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
-        // The marker goes first: a crash in between leaves entries that nobody asks for, never a gap.
-        self.0.meta.insert(PURGED, encode(&upto)?)?;
         self.cache().retain(|index| index > upto.index);
-        self.send(Job::Remove(upto.index))
+        let id = encode(&upto)?;
+        self.durable(|wal, told| wal.purge(upto.index, id, told)).await?;
+        *self.0.purged.lock().unwrap_or_else(PoisonError::into_inner) = Some(upto);
+        Ok(())
     }
 }

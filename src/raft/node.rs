@@ -1,6 +1,6 @@
 //! A running raft member: starts openraft, proposes through whoever leads, and finds out how far a read must wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -12,13 +12,16 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
+use super::hard_state::HardState;
 use super::log::LogStore;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
+use super::room;
 use super::snapshot::Folder;
 use super::state::{Observer, StateMachine};
 use super::types::{Peer, Proposal, Raft, Ticket};
 use super::wire::{Hello, Request, Response};
+use super::{belong, steward};
 use crate::clock::{ClusterClock, LONGEST_STEP, Stamp, wall_nanos};
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
@@ -26,6 +29,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
 const KEPT_ENTRIES: u64 = 5000;
+
+/// The name under which the identity is kept.
+const IDENTITY: &str = "identity";
+/// The name under which is kept that the member was removed.
+pub(super) const REMOVED: &str = "removed";
 
 /// Who this data folder belongs to; written once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +46,13 @@ pub struct Identity {
 
 /// What a node keeps on disk.
 pub struct Storage {
-    log: LogStore,
-    folder: Folder,
+    pub(super) log: LogStore,
+    pub(super) hard_state: HardState,
+    pub(super) folder: Folder,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
+    /// The member was removed from its cluster for good.
+    pub removed: bool,
 }
 
 impl Storage {
@@ -52,9 +63,11 @@ impl Storage {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
-        let log = LogStore::open(&data_dir.join("log"))?;
-        let identity = log.read_meta("identity")?;
-        Ok(Self { log, folder, identity })
+        let hard_state = HardState::open(&data_dir.join("state"))?;
+        let identity = hard_state.read(IDENTITY)?;
+        let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
+        let removed = hard_state.read(REMOVED)?.unwrap_or_default();
+        Ok(Self { log, hard_state, folder, identity, removed })
     }
 }
 
@@ -73,13 +86,14 @@ pub struct Tuning {
 
 /// A running member.
 pub struct Node {
-    identity: Identity,
+    pub(super) identity: Identity,
     raft: Raft,
     state: StateMachine,
-    log: LogStore,
-    peers: Peers,
+    pub(super) log: LogStore,
+    pub(super) hard_state: HardState,
+    pub(super) peers: Peers,
     notes: Arc<Notes>,
-    election: Duration,
+    pub(super) election: Duration,
 }
 
 /// Why a proposal or a read did not come about.
@@ -91,6 +105,9 @@ pub enum NodeError {
     /// This node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
+    /// The leader will not do it.
+    #[error("{0}")]
+    Unwilling(String),
 }
 
 impl Node {
@@ -106,13 +123,19 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, folder, identity: known } = storage;
+        let Storage { log, hard_state, folder, identity: known, .. } = storage;
         if known.is_none() {
-            log.write_meta("identity", &identity)?;
+            hard_state.write(IDENTITY, &identity)?;
         }
         let history = tuning.history;
         let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
         let state = opened.map_err(io::Error::other)??;
+        // Entries that are neither in the log nor in the snapshot are lost; an empty state in their place is not.
+        let applied = state.read().applied;
+        if log.purged() > applied {
+            let what = "the log begins behind the newest snapshot: a snapshot is missing in the data folder";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let notes = Arc::new(Notes::default());
         let peers = Peers::new(identity.cluster, identity.member, notes.clone());
         let config = config(tuning).map_err(io::Error::other)?;
@@ -123,7 +146,20 @@ impl Node {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
         tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
-        Ok(Arc::new(Self { identity, raft, state, log, peers, notes, election: tuning.election }))
+        tokio::spawn(room::run(raft.clone(), log.clone(), state.clone()));
+        let node = Arc::new(Self {
+            identity,
+            raft,
+            state,
+            log,
+            hard_state,
+            peers,
+            notes,
+            election: tuning.election,
+        });
+        tokio::spawn(steward::run(node.clone()));
+        tokio::spawn(belong::run(node.clone()));
+        Ok(node)
     }
 
     /// This member and its cluster.
@@ -176,6 +212,13 @@ impl Node {
         metrics.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
     }
 
+    /// Who votes in the effective membership.
+    pub fn voters(&self) -> BTreeSet<u64> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().collect()
+    }
+
     /// Waits until the leader that this node knows of is another than `known`, or for `limit`.
     pub async fn leader_other_than(&self, known: Option<u64>, limit: Duration) {
         let mut metrics = self.raft.server_metrics();
@@ -203,8 +246,11 @@ impl Node {
         &self.notes
     }
 
-    /// Whether a caller on the peer port is one of ours.
+    /// Whether a caller on the peer port is one of ours, or a stranger who may ask who it is.
     pub(super) fn admit(&self, hello: &Hello) -> Result<(), &'static str> {
+        if *hello == Hello::STRANGER {
+            return Ok(());
+        }
         if hello.cluster != self.identity.cluster {
             return Err("it belongs to another cluster");
         }
@@ -278,7 +324,7 @@ impl Node {
 
     /// Puts a request to the leader, which may be this node; waits for one to be known. When another takes over while
     /// the answer is awaited, that one is asked: the old one may be cut off and never answer.
-    async fn ask_leader(
+    pub(super) async fn ask_leader(
         &self,
         request: impl Fn() -> Request,
         deadline: Instant,
@@ -305,6 +351,10 @@ impl Node {
                     let request = request();
                     tokio::select! {
                         answer = channel.call(&request, left) => {
+                            if let Ok(Response::Removed) = answer {
+                                self.notes.removed();
+                                return Err(NodeError::Stopped("it was removed from its cluster".into()));
+                            }
                             return Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())));
                         }
                         () = self.leader_other_than(Some(leader), left) => {}
@@ -324,11 +374,12 @@ impl Node {
         match request {
             Request::Propose { ticket, commands } => self.propose_here(ticket, commands).await,
             Request::ReadIndex => self.read_index_here().await,
+            Request::Standing => self.tell_standing(),
             _ => Response::Failed("not a request for the leader".into()),
         }
     }
 
-    async fn pause(&self, deadline: Instant) -> Result<(), NodeError> {
+    pub(super) async fn pause(&self, deadline: Instant) -> Result<(), NodeError> {
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(NodeError::TimedOut);
         }
@@ -374,10 +425,15 @@ impl Node {
 
     /// Leads no more, if this node leads and another voter can take over within `limit`. `true` when another leads.
     pub async fn hand_over(&self, limit: Duration) -> bool {
+        self.hand_over_to(&self.members().into_keys().collect(), limit).await
+    }
+
+    /// Has one of `heirs` lead instead of this node within `limit`. `true` when another leads.
+    pub(super) async fn hand_over_to(&self, heirs: &BTreeSet<u64>, limit: Duration) -> bool {
         let me = self.identity.member;
         let until = Instant::now() + limit;
         while self.leader() == Some(me) {
-            let Some(heir) = self.heir() else { return false };
+            let Some(heir) = self.heir(heirs) else { return false };
             if self.raft.trigger().transfer_leader(heir).await.is_err() {
                 return false;
             }
@@ -391,13 +447,14 @@ impl Node {
         self.leader().is_some_and(|leader| leader != me)
     }
 
-    /// The voter beside this one whose log has come furthest.
-    fn heir(&self) -> Option<u64> {
+    /// The voter among `heirs`, beside this one, whose log has come furthest.
+    fn heir(&self, heirs: &BTreeSet<u64>) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let mut voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        voters.retain(|id| *id != self.identity.member && heirs.contains(id));
         let progress = metrics.replication.as_ref()?;
-        let others = progress.iter().filter(|(id, _)| **id != self.identity.member && voters.contains(id));
+        let others = progress.iter().filter(|(id, _)| voters.contains(id));
         others.max_by_key(|(_, matched)| matched.map(|id| id.index)).map(|(id, _)| *id)
     }
 
@@ -426,6 +483,9 @@ fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
         purge_batch_size: 256,
         max_payload_entries: 256,
         enable_pre_vote: Some(true),
+        // The leader's own flush and its followers' go on at the same time.
+        broadcast_submitted_on_append: Some(true),
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     Ok(Arc::new(config.validate()?))

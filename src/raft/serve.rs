@@ -83,7 +83,16 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
         tokio::select! {
             frame = source.next(), if open.len() < OPEN_REQUESTS => {
                 let Some(frame) = frame else { return Ok(()) };
-                let (number, request) = wire::decode::<Request>(frame?)?;
+                let frame = frame?;
+                let bytes = frame.len();
+                let (number, request) = wire::decode::<Request>(frame)?;
+                if let Some(refusal) = refuse(&node, &hello, &request) {
+                    sink.send(wire::encode(number, &refusal)?).await?;
+                    continue;
+                }
+                if matches!(request, Request::Append(_)) {
+                    node.notes().received(bytes);
+                }
                 match request {
                     Request::Chunk { id, offset, data } => {
                         let response = match transfers.chunk(id, offset, &data).await {
@@ -116,13 +125,23 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
+/// The answer to those that have no business here: strangers may only introduce themselves, and those that were removed
+/// are told so.
+fn refuse(node: &Node, hello: &Hello, request: &Request) -> Option<Response> {
+    if *hello == Hello::STRANGER {
+        let allowed = matches!(request, Request::Introduce { .. });
+        return (!allowed).then(|| Response::Failed("introduce yourself first".into()));
+    }
+    node.has_dropped(hello.from).then_some(Response::Removed)
+}
+
 async fn answer(node: &Node, request: Request) -> Response {
     let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
     match request {
         Request::Append(request) => {
-            node.notes().received();
             let answer = node.raft().append_entries(request).await;
             if matches!(&answer, Ok(answer) if answer.is_success()) {
+                node.notes().heard();
                 node.heard_from_leader();
             }
             answer.map_or_else(|e| failed(&e), Response::Append)
@@ -138,6 +157,10 @@ async fn answer(node: &Node, request: Request) -> Response {
         },
         Request::Propose { ticket, commands } => node.propose_here(ticket, commands).await,
         Request::ReadIndex => node.read_index_here().await,
+        Request::Introduce { peer_urls } => Response::Introduced(node.introduction(&peer_urls)),
+        Request::Belong => Response::Belongs,
+        Request::Standing => node.tell_standing(),
+        Request::MoveLeader { to } => node.move_leader_here(to).await,
         Request::Chunk { .. } | Request::Install { .. } => {
             failed(&"snapshots have a connection of their own")
         }
@@ -150,6 +173,7 @@ async fn install(node: &Node, vote: RaftVote, file: PathBuf) -> Response {
         Err(error) => return Response::Failed(error.to_string()),
     };
     let snapshot = SnapshotOf::<TypeConfig, SnapshotFile> { meta, snapshot: SnapshotFile(file) };
+    node.notes().heard();
     match node.raft().install_full_snapshot(vote, snapshot).await {
         Ok(answer) => Response::Installed(answer),
         Err(error) => Response::Failed(error.to_string()),

@@ -46,6 +46,11 @@ impl Sessions {
         }
         true
     }
+
+    /// Keeps only the sessions of the nodes that `keep` accepts: who was removed never comes back.
+    pub fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        self.0.retain(|node, _| keep(*node));
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 //! The store of one node: writes go through the log, reads are as recent as they ask to be, watches never miss.
 
+mod change;
 mod desk;
 mod error;
 mod expire;
 pub mod http;
 mod hub;
+mod join;
 mod members;
 mod passwords;
 mod propose;
 mod reads;
 mod run;
 
+pub use change::{Role, Standing};
 pub use desk::Done;
 pub use error::StoreError;
 pub use hub::{Interest, Subscription};
@@ -81,7 +84,7 @@ impl Store {
         let started = (Timestamp::now(), Instant::now());
         // A new etcd has looked for its list of members in vain.
         let gets = Gets { success: AtomicU64::new(0), fail: AtomicU64::new(1) };
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         {
             // Under the lock, so that nothing newer can have been told before.
             let replica = node.state().read();

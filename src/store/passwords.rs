@@ -33,7 +33,8 @@ type Fingerprint = [u8; 32];
 pub struct Passwords {
     /// Checks that may run at a time; others wait, so that requests without credentials go on being served.
     slots: Arc<Semaphore>,
-    key: [u8; 16],
+    /// Drawn at the start, so that a digest means nothing elsewhere.
+    key: [u64; 2],
     memory: Mutex<Memory>,
 }
 
@@ -43,16 +44,15 @@ struct Memory {
     bad: HashMap<Fingerprint, Instant>,
 }
 
-impl Passwords {
-    /// Nothing is remembered yet.
-    pub fn new() -> Self {
+impl Default for Passwords {
+    fn default() -> Self {
         let slots = std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1));
-        let key = [crate::raft::unique().to_le_bytes(), crate::raft::unique().to_le_bytes()].concat();
-        let mut drawn = [0; 16];
-        drawn.copy_from_slice(&key);
-        Self { slots: Arc::new(Semaphore::new(slots)), key: drawn, memory: Mutex::default() }
+        let key = [crate::raft::unique(), crate::raft::unique()];
+        Self { slots: Arc::new(Semaphore::new(slots)), key, memory: Mutex::default() }
     }
+}
 
+impl Passwords {
     /// The hash of a new password.
     ///
     /// # Errors
@@ -98,8 +98,9 @@ impl Passwords {
     }
 
     fn fingerprint(&self, hash: &PasswordHash, password: &[u8]) -> Fingerprint {
-        let digest = Sha256::new().chain_update(self.key).chain_update(hash.as_str()).chain_update([0]);
-        digest.chain_update(password).finalize().into()
+        let digest =
+            self.key.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part.to_le_bytes()));
+        digest.chain_update(hash.as_str()).chain_update([0]).chain_update(password).finalize().into()
     }
 }
 
@@ -130,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_right_password_is_known_and_the_second_check_is_quick() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         let hash = passwords.hash("secret\0ä".into()).await.unwrap();
         assert!(passwords.check(&hash, "secret\0ä".as_bytes()).await);
         assert!(!passwords.check(&hash, b"secret").await);
@@ -145,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_hash_of_the_same_password_is_checked_anew() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::default();
         let (one, other) =
             (passwords.hash("a".into()).await.unwrap(), passwords.hash("b".into()).await.unwrap());
         assert!(passwords.check(&one, b"a").await);
@@ -156,9 +157,9 @@ mod tests {
     async fn hashes_of_etcd_are_understood() {
         // As etcd 3.4.23 wrote it for the password "p".
         let hash = PasswordHash::new("$2a$10$Nswzsie2QquyaqkQSCoG2uojgPcepFB/xU1NODDoIHRIKE5O91k9G");
-        assert!(Passwords::new().check(&hash, b"p").await);
-        assert!(!Passwords::new().check(&hash, b"wrong").await);
-        assert!(!Passwords::new().check(&PasswordHash::new("no hash"), b"wrong").await);
+        assert!(Passwords::default().check(&hash, b"p").await);
+        assert!(!Passwords::default().check(&hash, b"wrong").await);
+        assert!(!Passwords::default().check(&PasswordHash::new("no hash"), b"wrong").await);
     }
 
     #[test]

@@ -12,10 +12,11 @@ use url::Url;
 
 use super::desk::Desk;
 use super::http;
-use super::{Store, StoreError, cluster_id, member_id};
+use super::join::{self, JoinError, Origin};
+use super::{Store, StoreError};
 use crate::config::StoreSettings;
 use crate::keyspace::Command;
-use crate::raft::{self, Identity, Node, Peer, Storage, Tuning};
+use crate::raft::{self, Node, Storage, Tuning};
 
 /// How long a stopping leader waits for another to take over.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(3);
@@ -42,6 +43,20 @@ pub enum RunError {
         /// What is wrong with it.
         cause: io::Error,
     },
+    /// This node could not join its cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The member was removed from its cluster.
+    #[error(
+        "member {member:x} was removed from its cluster for good; to have this machine join again, remove {folder} and \
+         start it with --join, or add it anew (muster member add)"
+    )]
+    Removed {
+        /// The member that this node was.
+        member: u64,
+        /// Where its data lies.
+        folder: String,
+    },
     /// Raft stopped: the disk failed, or what it holds is damaged.
     #[error("the store has stopped to protect its data: {0}")]
     Failed(String),
@@ -58,11 +73,11 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let clients = bind(&settings.listen_client).await?;
     let peers = bind(&settings.listen_peer).await?;
-    let desk_and_node = start(&settings).await;
-    let (desk, node) = desk_and_node.map_err(|cause| {
-        let folder = settings.data_dir.display().to_string();
-        RunError::Data { folder, cause }
-    })?;
+    let (desk, node) = tokio::select! {
+        started = start(&settings) => started?,
+        // It may be waiting for a cluster to join.
+        () = stop.cancelled() => return Ok(()),
+    };
     let id = node.identity().clone();
     let member = format!("{:x}", id.member);
     tracing::info!(name = settings.name, member, cluster = format!("{:x}", id.cluster), "node started");
@@ -88,6 +103,13 @@ pub async fn run(
     let result = tokio::select! {
         result = serve => result,
         reason = node.failed() => Err(RunError::Failed(reason)),
+        noted = node.removed() => {
+            let folder = settings.data_dir.display().to_string();
+            Err(match noted {
+                Ok(()) => RunError::Removed { member: id.member, folder },
+                Err(cause) => RunError::Data { folder, cause },
+            })
+        }
         () = stop.cancelled() => Ok(()),
     };
 
@@ -105,23 +127,32 @@ pub async fn run(
     result
 }
 
-async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
+async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {
+    let unusable = |cause| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
     let folder = settings.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || Storage::open(&folder)).await;
-    let storage = opened.map_err(io::Error::other)??;
-    let mut members = BTreeMap::new();
-    for (name, peer_urls) in &settings.initial_cluster {
-        let peer = Peer { name: name.clone(), peer_urls: peer_urls.clone() };
-        members.insert(member_id(peer_urls, &settings.token), peer);
+    let mut storage = opened.map_err(io::Error::other).and_then(|opened| opened).map_err(unusable)?;
+    if settings.force_new_cluster {
+        tracing::warn!(
+            "starting a cluster of this node alone; take --force-new-cluster away for the next start"
+        );
+        storage.force_new_cluster(&settings.advertise_peer).map_err(unusable)?;
     }
-    let fresh = Identity {
-        member: member_id(&settings.initial_cluster[&settings.name], &settings.token),
-        cluster: cluster_id(members.keys()),
+    let Origin { identity, founders } = match &storage.identity {
+        Some(identity) if storage.removed => {
+            let folder = settings.data_dir.display().to_string();
+            return Err(RunError::Removed { member: identity.member, folder });
+        }
+        // The first start may have ended before the first members were written: then they are written now.
+        Some(identity) if settings.found_cluster && settings.join.is_none() => {
+            let Origin { identity: same, founders } = join::found(settings);
+            let founders = if same == *identity { founders } else { BTreeMap::new() };
+            Origin { identity: identity.clone(), founders }
+        }
+        Some(identity) => Origin { identity: identity.clone(), founders: BTreeMap::new() },
+        None if settings.found_cluster && settings.join.is_none() => join::found(settings),
+        None => join::newcomer(settings).await?,
     };
-    let identity = storage.identity.clone().unwrap_or(fresh);
-    if !settings.found_cluster {
-        members.clear();
-    }
     let desk = Arc::new(Desk::new(identity.member));
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
@@ -129,7 +160,7 @@ async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
         snapshot_count: settings.snapshot_count,
         history: settings.history_events,
     };
-    let node = Node::start(storage, identity, members, &tuning, desk.clone()).await?;
+    let node = Node::start(storage, identity, founders, &tuning, desk.clone()).await.map_err(unusable)?;
     Ok((desk, node))
 }
 

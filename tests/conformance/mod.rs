@@ -6,6 +6,7 @@ mod compare;
 mod expiry;
 mod forms;
 mod known;
+mod members;
 mod mix;
 mod names;
 mod operations;

@@ -5,7 +5,7 @@ use super::request::{Body, Request};
 
 const PAGES: &str = "\
     /v2/members /v2/members/ /v2/members/leader /v2/members/leader/ /v2/members/{member} /v2/members/x \
-    /v2/members/1/2 /v2/membersX /v2/machines /v2/machines/ /v2/stats/self /v2/stats/self/ /v2/stats /v2/stats/x \
+    /v2/members/1/2 /v2/membersX /v2/machines /v2/machines/ /v2/stats/self /v2/stats/self/ /v2/stats/leader /v2/stats/leader /v2/stats /v2/stats/x \
     /version /version/ /versionX /health /health/ / /v2 /v2/ /v2/leader /v2/peers /v2/keysX /favicon.ico /v1/keys/a \
     //version /./health /v2/../version /%76ersion /version%2F /VERSION *";
 
