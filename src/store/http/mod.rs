@@ -26,12 +26,13 @@ use std::time::Duration;
 use bytes::Buf;
 use futures_util::Stream;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp::http::{HeaderMap, Method};
+use warp::http::{HeaderMap, Method, Uri};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
@@ -88,6 +89,13 @@ where
         return;
     }
     let service = TowerToHyperService::new(service);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        // `CONNECT host:port` has no path, and warp panics without one.
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
+        service.call(request)
+    });
     // Some clients of etcd look for the names as Go writes them.
     let connection = http1::Builder::new()
         .pipeline_flush(true)
@@ -134,14 +142,21 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
     B: Buf + Send,
 {
+    // `OPTIONS *` is answered by Go's server itself.
+    let whole_server = path.as_str() == "*";
     let Some(path) = path::percent_decode(path.as_str().as_bytes()) else { return path::broken() };
-    if method == Method::OPTIONS {
-        return with_cors(warp::reply().into_response());
-    }
-    with_cors(match path::clean(path, &query, &method) {
-        Ok(path) => page(&api, &method, &path, &query, &headers, body).await,
-        Err(answer) => *answer,
-    })
+    let mut body = std::pin::pin!(body);
+    let mut body = body::Unread::new(body.as_mut());
+    let mut response = if method == Method::OPTIONS {
+        warp::reply().into_response()
+    } else {
+        match path::clean(path, &query, &method) {
+            Ok(path) => page(&api, &method, &path, &query, &headers, &mut body).await,
+            Err(answer) => *answer,
+        }
+    };
+    body.forget(&headers, &mut response).await;
+    if whole_server { response } else { with_cors(response) }
 }
 
 /// The answer of the page at a clean path.
