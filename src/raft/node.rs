@@ -31,7 +31,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const KEPT_ENTRIES: u64 = 5000;
 
 /// The name under which the identity is kept.
-const IDENTITY: &str = "identity";
+pub(super) const IDENTITY: &str = "identity";
 /// The name under which is kept that the member was removed.
 pub(super) const REMOVED: &str = "removed";
 

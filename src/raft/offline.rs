@@ -8,10 +8,9 @@ use std::sync::Arc;
 use openraft::storage::RaftLogStorage;
 use openraft::{EntryPayload, Membership, RaftLogReader};
 
-use super::log::LogStore;
-use super::node::{Identity, Storage};
+use super::node::{IDENTITY, Identity, Storage};
 use super::sessions::Sessions;
-use super::snapshot::{self, Folder, Meta};
+use super::snapshot::{self, Meta};
 use super::state::{Observer, Outcome, Replica, StateMachine};
 use super::types::{CommittedLeader, Peer, RaftLogId, RaftMembership};
 use crate::keyspace::{Frozen, Keyspace};
@@ -38,8 +37,8 @@ pub fn found(
     let membership = RaftMembership::new(Some(last), membership);
     let meta = Meta { last: Some(last), membership, sessions: Sessions::default() };
     // The snapshot comes last: without it, no node starts from a folder that was left half made.
-    LogStore::open(&data_dir.join("log"))?.write_meta("identity", identity)?;
-    let folder = Folder::open(data_dir.join("snapshots"))?;
+    let Storage { hard_state, folder, .. } = Storage::open(data_dir)?;
+    hard_state.write(IDENTITY, identity)?;
     snapshot::write(&folder.place(meta.last), &meta, &keyspace.freeze())
 }
 
@@ -60,7 +59,7 @@ pub async fn read(data_dir: &Path) -> io::Result<(Identity, Frozen)> {
     let mut next = state.read().applied.map_or(0, |id| id.index + 1);
     let last = log.get_log_state().await?.last_log_id.map_or(0, |id| id.index + 1);
     while next < last {
-        let entries = log.try_get_log_entries(next..last).await?;
+        let entries = log.limited_get_log_entries(next, last).await?;
         if entries.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("log entry {next} is missing")));
         }

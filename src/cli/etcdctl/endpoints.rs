@@ -90,7 +90,7 @@ mod tests {
         );
         assert_eq!(parse(":1").expect_err("refused"), "parse \":1\": missing protocol scheme");
         // As Go does: the host is read as a scheme, which nobody can connect to.
-        assert_eq!(parse("localhost:2379").expect("a URL").scheme(), "localhost");
-        assert_eq!(parse("localhost").expect("a URL").as_str(), "http://localhost/");
+        assert_eq!(parse("localhost:2379").expect("a URL")[0].scheme(), "localhost");
+        assert_eq!(parse("localhost").expect("a URL")[0].as_str(), "http://localhost/");
     }
 }
