@@ -4,6 +4,7 @@
 mod say;
 
 mod agent;
+mod backup;
 mod completion;
 mod context;
 mod etcd;
@@ -18,6 +19,7 @@ mod member;
 mod password;
 mod reboot;
 mod rebootd;
+mod restore;
 mod signals;
 mod span;
 mod status;
@@ -70,6 +72,10 @@ enum Command {
     Reboot(reboot::Args),
     /// Keep a key alive while a service is healthy, and watch such keys
     Heartbeat(heartbeat::Args),
+    /// Write a copy of all keys to a file, or check such a file
+    Backup(backup::Args),
+    /// Replace all keys by those of a backup, or start a new cluster with them
+    Restore(restore::Args),
     /// The whole cluster on one screen
     Status(status::Args),
     Completion(completion::Args),
@@ -113,6 +119,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Rebootd(args) => rebootd::run(args, &context),
         Command::Reboot(args) => reboot::run(args, &context),
         Command::Heartbeat(args) => heartbeat::run(args, &context),
+        Command::Backup(args) => backup::run(args, &context),
+        Command::Restore(args) => restore::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Completion(args) => completion::run(args),
     }

@@ -105,7 +105,7 @@ pub struct Standing {
     pub lag: Option<u64>,
 }
 
-/// The answer to `GET /muster/members`.
+/// The answer to `GET /muster/v1/members`.
 #[derive(Deserialize)]
 pub(super) struct Standings {
     pub members: Vec<Standing>,

@@ -106,7 +106,7 @@ impl Directory {
 
     fn request(&self, method: Method, below: &str, query: &str, form: Option<String>) -> Request {
         let path = if below.is_empty() { String::new() } else { format!("/{below}") };
-        Request { method, path, query: query.into(), form, json: None }
+        Request { method, path, query: query.into(), form, json: None, octets: None }
     }
 
     async fn exchange(&self, request: Request) -> Result<Reply, ClientError> {

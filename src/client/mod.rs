@@ -9,6 +9,7 @@
 mod answer;
 mod auth;
 mod backoff;
+mod backup;
 #[cfg(test)]
 mod canned;
 mod directory;
@@ -26,6 +27,7 @@ mod watch;
 
 pub use answer::{Answer, Event, Member, Node, Role, Standing};
 pub use auth::{AuthRole, Right, Rights, User};
+pub use backup::{Download, TransferError, Upload};
 pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response};
 use url::Url;
@@ -20,11 +21,13 @@ pub(super) struct Request {
     pub form: Option<String>,
     /// The JSON body of a change of members.
     pub json: Option<String>,
+    /// A body of any bytes.
+    pub octets: Option<Bytes>,
 }
 
 impl Request {
     pub fn key(method: Method, key: &str, query: String, form: Option<String>) -> Self {
-        Self { method, path: format!("/v2/keys{}", key_path(key)), query, form, json: None }
+        Self { query, form, ..Self::bare(method, &format!("/v2/keys{}", key_path(key))) }
     }
 
     pub fn get(path: &str) -> Self {
@@ -32,7 +35,7 @@ impl Request {
     }
 
     pub fn bare(method: Method, path: &str) -> Self {
-        Self { method, path: path.into(), query: String::new(), form: None, json: None }
+        Self { method, path: path.into(), query: String::new(), form: None, json: None, octets: None }
     }
 
     pub fn json(method: Method, path: &str, json: String) -> Self {
@@ -51,6 +54,9 @@ impl Request {
         }
         if let Some(json) = &self.json {
             builder = builder.header(CONTENT_TYPE, "application/json").body(json.clone());
+        }
+        if let Some(octets) = &self.octets {
+            builder = builder.header(CONTENT_TYPE, "application/octet-stream").body(octets.clone());
         }
         builder.send().await.map_err(Problem::from_http)
     }

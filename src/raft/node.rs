@@ -32,6 +32,7 @@ const KEPT_ENTRIES: u64 = 5000;
 
 /// The name under which the identity is kept.
 pub(super) const IDENTITY: &str = "identity";
+
 /// The name under which is kept that the member was removed.
 pub(super) const REMOVED: &str = "removed";
 

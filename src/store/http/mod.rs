@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod backup;
 mod body;
 mod discovery;
 mod form;
@@ -170,13 +171,19 @@ where
         }
         return members::answer(&api.store, method, rest, query, headers, body).await;
     }
-    if let Some(rest) = path::below(path, b"/muster") {
+    if let Some(page) = path::below(path, b"/muster/v1") {
         if *method != Method::GET
             && let Err(denied) = guard::require_root(api, headers).await
         {
             return denied;
         }
-        return members::answer_own(&api.store, method, rest, query).await;
+        return match page {
+            b"/leader" => members::answer_own(&api.store, method, page, query).await,
+            page if page.starts_with(b"/members") => {
+                members::answer_own(&api.store, method, page, query).await
+            }
+            page => backup::answer(api, method, page, query, headers, body).await,
+        };
     }
     let get = *method == Method::GET;
     match path {
