@@ -8,6 +8,7 @@ mod backup;
 mod completion;
 mod context;
 mod etcd;
+mod etcdctl;
 mod failure;
 mod heartbeat;
 mod kv;
@@ -15,6 +16,7 @@ mod links;
 mod logging;
 mod machine;
 mod member;
+mod password;
 mod reboot;
 mod rebootd;
 mod restore;
@@ -80,7 +82,8 @@ enum Command {
 }
 
 /// Parses the command line, runs the command and turns its result into an exit status: 0, 64 for wrong use or
-/// configuration, 1 otherwise unless a command documents more.
+/// configuration, 1 otherwise unless a command documents more. Called through a link with another program's name, it
+/// takes that program's command line and ends with its statuses.
 pub fn main() -> ExitCode {
     if let Some(code) = links::run() {
         return code;
@@ -89,7 +92,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match run(cli) {
+    ended(run(cli))
+}
+
+fn ended(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {

@@ -73,7 +73,9 @@ impl Client {
     /// would be lost. Else as [`Client::add_member`].
     pub async fn remove_member(&self, id: &str, force: bool) -> Result<(), ClientError> {
         let mut request = Request::bare(Method::DELETE, &format!("/v2/members/{id}"));
-        request.query = format!("force={force}");
+        if force {
+            request.query = "force=true".into();
+        }
         self.change(&request, false).await
     }
 
@@ -172,7 +174,7 @@ mod tests {
         let error = client.remove_member("b2", false).await.expect_err("a refusal");
         assert!(matches!(&error, ClientError::Declined { status: 404, .. }), "{error:?}");
         assert_eq!(error.to_string(), "No such member: b2");
-        assert_eq!(server.seen(), ["DELETE /v2/members/b2?force=false"]);
+        assert_eq!(server.seen(), ["DELETE /v2/members/b2"]);
     }
 
     #[tokio::test]

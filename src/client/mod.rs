@@ -7,6 +7,7 @@
 //! The only place that names the HTTP library, and that of DNS. No proxy settings of the environment apply.
 
 mod answer;
+mod auth;
 mod backoff;
 mod backup;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node, Role, Standing};
+pub use auth::{AuthRole, Right, Rights, User};
 pub use backup::{Download, TransferError, Upload};
 pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
@@ -38,10 +40,12 @@ use std::time::Duration;
 use reqwest::{Method, redirect};
 use url::Url;
 
-use crate::config::ClientSettings;
+use crate::config::{ClientSettings, Credentials};
 use endpoints::Endpoints;
 use request::{Reply, Request};
 
+/// Target of the log messages that show each request as a curl command.
+pub const CURL: &str = "muster::client::curl";
 /// How long a connection may take to be made before the endpoint counts as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection on which nothing happens is probed this often, three times, before it counts as dead.
@@ -58,6 +62,9 @@ pub struct Client {
     endpoints: Arc<Endpoints>,
     /// Time limit of a request over all endpoints it is tried on.
     timeout: Duration,
+    /// Time limit of a request to one endpoint.
+    attempt: Duration,
+    credentials: Option<Arc<Credentials>>,
     /// How long a watch's poll may be silent before it is replaced; at least half of it.
     renewal: Duration,
 }
@@ -83,7 +90,19 @@ impl Client {
             return Err(ClientError::Setup { problem: "no endpoint is known".into() });
         }
         let endpoints = Arc::new(Endpoints::new(settings.endpoints.clone()));
-        Ok(Self { http, endpoints, timeout: settings.request_timeout, renewal: watch::RENEWAL })
+        Ok(Self {
+            http,
+            endpoints,
+            timeout: settings.request_timeout,
+            attempt: settings.request_timeout,
+            credentials: settings.credentials.clone().map(Arc::new),
+            renewal: watch::RENEWAL,
+        })
+    }
+
+    /// The same client with a shorter limit for each endpoint that a request is tried on.
+    pub fn with_attempt_limit(self, attempt: Duration) -> Self {
+        Self { attempt, ..self }
     }
 
     /// Reads a key. Keys may hold any character; a leading slash may be left out.
@@ -134,7 +153,7 @@ impl Client {
     /// [`ClientError::Unavailable`] when the endpoint does not answer.
     pub async fn get_raw(&self, endpoint: &Url, path: &str) -> Result<(u16, String), ClientError> {
         let request = Request::get(path);
-        let whole = async { Reply::read(request.send(&self.http, endpoint).await?).await };
+        let whole = async { Reply::read(request.send(self, endpoint).await?).await };
         let reply = tokio::time::timeout(self.timeout, whole)
             .await
             .unwrap_or_else(|_| Err(request::Problem::silence(self.timeout)))
@@ -149,7 +168,7 @@ impl Client {
 
     async fn answer(&self, request: Request, repeatable: bool) -> Result<Answer, ClientError> {
         let (reply, from) = if repeatable { self.ask(&request).await? } else { self.tell(&request).await? };
-        let Event { action, node, prev_node } = reply.parse(&from)?;
+        let Event { action, node, prev_node, .. } = reply.parse(&from)?;
         let (index, raft_index, raft_term) =
             (reply.number("x-etcd-index"), reply.number("x-raft-index"), reply.number("x-raft-term"));
         Ok(Answer { action, node, prev_node, index, raft_index, raft_term })

@@ -7,7 +7,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response};
 use url::Url;
 
+use super::Client;
 use super::error::{ApiError, Attempt, CLEARED, ClientError};
+use crate::config::Credentials;
 
 /// A request that any endpoint can be sent.
 #[derive(Clone, Debug)]
@@ -43,11 +45,15 @@ impl Request {
     }
 
     /// Sends it and waits for the head of the answer.
-    pub async fn send(&self, http: &reqwest::Client, endpoint: &Url) -> Result<Response, Problem> {
+    pub async fn send(&self, client: &Client, endpoint: &Url) -> Result<Response, Problem> {
         let mut url = endpoint.clone();
         url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), self.path));
         url.set_query(Some(self.query.as_str()).filter(|query| !query.is_empty()));
-        let mut builder = http.request(self.method.clone(), url);
+        self.trace(&url);
+        let mut builder = client.http.request(self.method.clone(), url);
+        if let Some(Credentials { username, password }) = client.credentials.as_deref() {
+            builder = builder.basic_auth(username, Some(password));
+        }
         if let Some(form) = &self.form {
             builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
         }
@@ -60,16 +66,18 @@ impl Request {
         builder.send().await.map_err(Problem::from_http)
     }
 
+    /// Shows the request as a curl command to whoever listens to [`super::CURL`].
+    fn trace(&self, url: &Url) {
+        let body = self.form.as_ref().or(self.json.as_ref()).filter(|body| !body.is_empty());
+        let data = body.map(|body| format!(" -d {body:?}")).unwrap_or_default();
+        tracing::debug!(target: super::CURL, "cURL Command: curl -X {} {url}{data}", self.method);
+    }
+
     /// Sends it and waits for the whole answer, `limit` at most. Answers by which a server says that it cannot
     /// serve at the moment are problems, too.
-    pub async fn exchange(
-        &self,
-        http: &reqwest::Client,
-        endpoint: &Url,
-        limit: Duration,
-    ) -> Result<Reply, Problem> {
+    pub async fn exchange(&self, client: &Client, endpoint: &Url, limit: Duration) -> Result<Reply, Problem> {
         let whole = async {
-            let reply = Reply::read(self.send(http, endpoint).await?).await?;
+            let reply = Reply::read(self.send(client, endpoint).await?).await?;
             if reply.status >= 500 { Err(reply.problem()) } else { Ok(reply) }
         };
         match tokio::time::timeout(limit, whole).await {
@@ -86,6 +94,8 @@ pub(super) struct Problem {
     pub text: String,
     /// Whether the request may have reached a server that acts on it.
     pub sent: bool,
+    /// Whether the connection failed, rather than what came over it or did not come.
+    pub disconnected: bool,
 }
 
 impl Problem {
@@ -94,17 +104,22 @@ impl Problem {
         // What is left of a limit is not round; nobody needs its nanoseconds.
         let limit =
             Duration::from_millis(u64::try_from(limit.as_millis().next_multiple_of(10)).unwrap_or(u64::MAX));
-        Self { text: format!("no answer within {}", humantime::format_duration(limit)), sent: true }
+        Self {
+            text: format!("no answer within {}", humantime::format_duration(limit)),
+            sent: true,
+            disconnected: false,
+        }
     }
 
     /// The server, or we, gave up waiting.
     pub fn abandoned() -> Self {
-        Self { text: "the poll ended without an event".into(), sent: true }
+        Self { text: "the poll ended without an event".into(), sent: true, disconnected: false }
     }
 
     /// Only a connection that could not be made says for sure that nothing was sent.
     pub fn from_http(error: reqwest::Error) -> Self {
         let sent = !error.is_connect() && !error.is_builder();
+        let disconnected = !error.is_builder() && !error.is_timeout();
         let error = error.without_url();
         let mut text = String::new();
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
@@ -112,11 +127,11 @@ impl Problem {
             text = next.to_string();
             cause = next.source();
         }
-        Self { text, sent }
+        Self { text, sent, disconnected }
     }
 
     pub fn at(self, endpoint: &Url) -> Attempt {
-        Attempt { endpoint: endpoint.clone(), problem: self.text }
+        Attempt { endpoint: endpoint.clone(), problem: self.text, disconnected: self.disconnected }
     }
 }
 
@@ -168,14 +183,20 @@ impl Reply {
 
     fn malformed(&self, endpoint: &Url, what: &str) -> ClientError {
         let problem = format!("{what}: {}", self.excerpt());
-        ClientError::Malformed { attempt: Attempt { endpoint: endpoint.clone(), problem } }
+        ClientError::Malformed {
+            attempt: Attempt { endpoint: endpoint.clone(), problem, disconnected: false },
+        }
     }
 
     /// What a server error says: usually that there is no quorum or no leader.
     pub fn problem(&self) -> Problem {
         match serde_json::from_slice::<ApiError>(&self.body) {
-            Ok(api) => Problem { text: api.to_string(), sent: !api.left_alone() },
-            Err(_) => Problem { text: format!("status {}: {}", self.status, self.excerpt()), sent: true },
+            Ok(api) => Problem { text: api.to_string(), sent: !api.left_alone(), disconnected: false },
+            Err(_) => Problem {
+                text: format!("status {}: {}", self.status, self.excerpt()),
+                sent: true,
+                disconnected: false,
+            },
         }
     }
 
@@ -193,7 +214,8 @@ pub(super) fn number(headers: &HeaderMap, name: &str) -> u64 {
 }
 
 /// The path of a key: starts with a slash, has no empty components, `.` or `..` (which no key can have: they are
-/// resolved as in file names, as etcd's own client does), and every byte that is not plainly harmless escaped.
+/// resolved as in file names, as etcd's own client does), and every byte that is not plainly harmless escaped. A slash
+/// at the end stays: it names the same key, but access control looks at the path as it was asked.
 fn key_path(key: &str) -> String {
     let mut components: Vec<&str> = Vec::new();
     for component in key.split('/') {
@@ -210,6 +232,16 @@ fn key_path(key: &str) -> String {
         path.push('/');
         escape(component, &mut path);
     }
+    if key.ends_with('/') {
+        path.push('/');
+    }
+    path
+}
+
+/// A name as one component of a path.
+pub(super) fn segment(name: &str) -> String {
+    let mut path = String::new();
+    escape(name, &mut path);
     path
 }
 
@@ -230,8 +262,8 @@ mod tests {
     #[test]
     fn keys_become_paths_with_every_odd_byte_escaped() {
         assert_eq!(key_path("/a/b"), "/a/b");
-        assert_eq!(key_path("a/b/"), "/a/b");
-        assert_eq!(key_path("/"), "");
+        assert_eq!(key_path("a/b/"), "/a/b/");
+        assert_eq!(key_path("/"), "/");
         assert_eq!(key_path(""), "");
         assert_eq!(key_path("//a///b"), "/a/b");
         assert_eq!(key_path("/sp ace/?q#f%41+&;@:="), "/sp%20ace/%3Fq%23f%2541%2B%26%3B%40%3A%3D");

@@ -3,6 +3,7 @@
 
 mod belong;
 mod channel;
+mod copy;
 mod force;
 mod hard_state;
 mod introduce;
@@ -25,6 +26,7 @@ mod types;
 mod wal;
 mod wire;
 
+pub use copy::copy_alone;
 pub use introduce::introduce;
 pub use latency::Latency;
 pub use node::{Identity, Node, NodeError, Storage, Tuning};

@@ -2,6 +2,7 @@
 
 pub mod backup;
 mod change;
+mod copy;
 mod desk;
 mod discovery;
 mod error;
@@ -21,6 +22,7 @@ pub use crate::keyspace::backup::{
     BackupError, Info as BackupInfo, Reader as BackupReader, Summary as BackupSummary,
 };
 pub use change::{Role, Standing};
+pub use copy::{CopyError, copy};
 pub use desk::Done;
 pub use discovery::DiscoveryError;
 pub use error::StoreError;
