@@ -65,7 +65,7 @@ impl Client {
         let mut attempts = Vec::new();
         for position in self.endpoints.order() {
             let endpoint = self.endpoints.url(position);
-            let head = tokio::time::timeout(self.timeout, request.send(&self.way, endpoint)).await;
+            let head = tokio::time::timeout(self.timeout, request.send(&self.http, endpoint)).await;
             let problem = match head.unwrap_or_else(|_| Err(Problem::silence(self.timeout))) {
                 Ok(response) if response.status() == 200 => {
                     self.endpoints.answered(position);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, Proxy};
 use url::Url;
 
-use super::request::{Problem, Reply, Request, Way};
+use super::request::{Problem, Reply, Request};
 use super::{Answer, CONNECT_TIMEOUT, ClientError, Event, KEEPALIVE, UNACKNOWLEDGED};
 
 /// Time limit of one request, as in etcd's client; a wait has none.
@@ -18,7 +18,7 @@ const PLAIN: &str = "quorum=false&recursive=false&sorted=false";
 /// for the directory itself; its components must need no escapes.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    way: Way,
+    http: reqwest::Client,
     url: Url,
 }
 
@@ -41,8 +41,7 @@ impl Directory {
             Some(proxy) => builder.proxy(Proxy::http(proxy.as_str()).map_err(setup)?),
             None => builder,
         };
-        let way = Way { http: builder.build().map_err(setup)?, credentials: None };
-        Ok(Self { way, url })
+        Ok(Self { http: builder.build().map_err(setup)?, url })
     }
 
     /// Where it is.
@@ -92,7 +91,7 @@ impl Directory {
         let query = format!("recursive={recursive}&wait=true&waitIndex={index}");
         let request = self.request(Method::GET, below, &query, None);
         loop {
-            let whole = async { Reply::read(request.send(&self.way, &self.url).await?).await };
+            let whole = async { Reply::read(request.send(&self.http, &self.url).await?).await };
             let reply = whole.await.map_err(|problem| self.unavailable(problem))?;
             if reply.status >= 500 {
                 return Err(self.unavailable(reply.problem()));
@@ -111,7 +110,7 @@ impl Directory {
     }
 
     async fn exchange(&self, request: Request) -> Result<Reply, ClientError> {
-        request.exchange(&self.way, &self.url, TIMEOUT).await.map_err(|problem| self.unavailable(problem))
+        request.exchange(&self.http, &self.url, TIMEOUT).await.map_err(|problem| self.unavailable(problem))
     }
 
     fn unavailable(&self, problem: Problem) -> ClientError {

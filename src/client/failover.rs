@@ -29,7 +29,7 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             (
                 position,
-                request.exchange(&self.way, self.endpoints.url(position), left.min(self.attempt)).await,
+                request.exchange(&self.http, self.endpoints.url(position), left.min(self.attempt)).await,
             )
         };
         let mut asked = Vec::new();
@@ -71,7 +71,7 @@ impl Client {
                 break;
             }
             let endpoint = self.endpoints.url(position);
-            match request.exchange(&self.way, endpoint, left.min(self.attempt)).await {
+            match request.exchange(&self.http, endpoint, left.min(self.attempt)).await {
                 Ok(reply) => {
                     self.endpoints.answered(position);
                     return Ok((reply, endpoint.clone()));

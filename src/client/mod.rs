@@ -37,12 +37,15 @@ pub use watch::Watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, redirect};
 use url::Url;
 
-use crate::config::ClientSettings;
+use crate::config::{ClientSettings, Credentials};
 use endpoints::Endpoints;
-use request::{Reply, Request, Way};
+use request::{Reply, Request};
 
 /// Target of the log messages that show each request as a curl command.
 pub const CURL: &str = "muster::client::curl";
@@ -58,7 +61,7 @@ const REDIRECTS: usize = 3;
 /// A handle on the store; cheap to clone, and clones share connections and what is known of the endpoints.
 #[derive(Clone, Debug)]
 pub struct Client {
-    way: Way,
+    http: reqwest::Client,
     endpoints: Arc<Endpoints>,
     /// Time limit of a request over all endpoints it is tried on.
     timeout: Duration,
@@ -76,6 +79,7 @@ impl Client {
     pub fn new(settings: &ClientSettings) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers(settings.credentials.as_ref())?)
             .no_proxy()
             .redirect(redirect::Policy::custom(follow))
             .connect_timeout(CONNECT_TIMEOUT.min(settings.request_timeout))
@@ -90,7 +94,7 @@ impl Client {
         }
         let endpoints = Arc::new(Endpoints::new(settings.endpoints.clone()));
         Ok(Self {
-            way: Way { http, credentials: settings.credentials.clone().map(Arc::new) },
+            http,
             endpoints,
             timeout: settings.request_timeout,
             attempt: settings.request_timeout,
@@ -151,7 +155,7 @@ impl Client {
     /// [`ClientError::Unavailable`] when the endpoint does not answer.
     pub async fn get_raw(&self, endpoint: &Url, path: &str) -> Result<(u16, String), ClientError> {
         let request = Request::get(path);
-        let whole = async { Reply::read(request.send(&self.way, endpoint).await?).await };
+        let whole = async { Reply::read(request.send(&self.http, endpoint).await?).await };
         let reply = tokio::time::timeout(self.timeout, whole)
             .await
             .unwrap_or_else(|_| Err(request::Problem::silence(self.timeout)))
@@ -171,6 +175,19 @@ impl Client {
             (reply.number("x-etcd-index"), reply.number("x-raft-index"), reply.number("x-raft-term"));
         Ok(Answer { action, node, prev_node, index, raft_index, raft_term })
     }
+}
+
+/// The headers of every request: who makes it (RFC 7617), if anybody in particular.
+fn headers(credentials: Option<&Credentials>) -> Result<HeaderMap, ClientError> {
+    let mut headers = HeaderMap::new();
+    if let Some(Credentials { username, password }) = credentials {
+        let text = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|error| ClientError::Setup { problem: error.to_string() })?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
 }
 
 /// Follows only redirects that keep method and body.

@@ -1,6 +1,5 @@
 //! One request: what is sent, what comes back, and what a failure says about whether it was carried out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use reqwest::{Method, Response};
 use url::Url;
 
 use super::error::{ApiError, Attempt, CLEARED, ClientError};
-use crate::config::Credentials;
 
 /// A request that any endpoint can be sent.
 #[derive(Clone, Debug)]
@@ -45,15 +43,12 @@ impl Request {
     }
 
     /// Sends it and waits for the head of the answer.
-    pub async fn send(&self, way: &Way, endpoint: &Url) -> Result<Response, Problem> {
+    pub async fn send(&self, http: &reqwest::Client, endpoint: &Url) -> Result<Response, Problem> {
         let mut url = endpoint.clone();
         url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), self.path));
         url.set_query(Some(self.query.as_str()).filter(|query| !query.is_empty()));
         self.trace(&url);
-        let mut builder = way.http.request(self.method.clone(), url);
-        if let Some(Credentials { username, password }) = way.credentials.as_deref() {
-            builder = builder.basic_auth(username, Some(password));
-        }
+        let mut builder = http.request(self.method.clone(), url);
         if let Some(form) = &self.form {
             builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
         }
@@ -75,9 +70,14 @@ impl Request {
 
     /// Sends it and waits for the whole answer, `limit` at most. Answers by which a server says that it cannot
     /// serve at the moment are problems, too.
-    pub async fn exchange(&self, way: &Way, endpoint: &Url, limit: Duration) -> Result<Reply, Problem> {
+    pub async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        endpoint: &Url,
+        limit: Duration,
+    ) -> Result<Reply, Problem> {
         let whole = async {
-            let reply = Reply::read(self.send(way, endpoint).await?).await?;
+            let reply = Reply::read(self.send(http, endpoint).await?).await?;
             if reply.status >= 500 { Err(reply.problem()) } else { Ok(reply) }
         };
         match tokio::time::timeout(limit, whole).await {
@@ -85,15 +85,6 @@ impl Request {
             Err(_) => Err(Problem::silence(limit)),
         }
     }
-}
-
-/// What requests go out with.
-#[derive(Clone, Debug)]
-pub(super) struct Way {
-    /// The HTTP library.
-    pub http: reqwest::Client,
-    /// Who asks.
-    pub credentials: Option<Arc<Credentials>>,
 }
 
 /// An endpoint did not serve a request.

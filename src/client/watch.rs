@@ -255,7 +255,7 @@ impl Spec {
         let query = format!("recursive={}&wait=true&waitIndex={from}", self.recursive);
         let request = Request::key(Method::GET, &self.key, query, None);
         let limit = self.client.timeout;
-        let response = tokio::time::timeout(limit, request.send(&self.client.way, endpoint))
+        let response = tokio::time::timeout(limit, request.send(&self.client.http, endpoint))
             .await
             .unwrap_or_else(|_| Err(Problem::silence(limit)))?;
         if !response.status().is_success() {

@@ -5,12 +5,10 @@ use std::path::Path;
 
 use openraft::storage::RaftLogStorage;
 
-use super::hard_state::HardState;
-use super::log::LogStore;
-use super::node::{IDENTITY, Identity};
+use super::node::{IDENTITY, Identity, Storage};
 use super::offline;
 use super::sessions::Sessions;
-use super::snapshot::{self, Folder, Meta};
+use super::snapshot::{self, Meta};
 use super::types::{CommittedLeader, RaftLogId, RaftMembership};
 
 /// Copies what a node that does not run holds into a new data folder, with ids of its own and without a membership in
@@ -30,12 +28,10 @@ pub async fn copy_alone(from: &Path, to: &Path) -> io::Result<Identity> {
     let meta =
         Meta { last: Some(last), membership: RaftMembership::default(), sessions: Sessions::default() };
     // The snapshot comes last: without it, no node starts from a folder that was left half made.
-    let hard_state = HardState::open(&to.join("state")).map_err(named)?;
-    let mut log = LogStore::open(&to.join("log"), hard_state.clone()).map_err(named)?;
+    let Storage { mut log, hard_state, folder, .. } = Storage::open(to).map_err(named)?;
     // The log begins behind the snapshot.
     log.purge(last).await.map_err(named)?;
     hard_state.write(IDENTITY, &identity).map_err(named)?;
-    let folder = Folder::open(to.join("snapshots")).map_err(named)?;
     snapshot::write(&folder.place(meta.last), &meta, &frozen).map_err(named)?;
     Ok(identity)
 }
