@@ -134,6 +134,8 @@ impl Four {
     /// Runs a command in all pairs at once.
     fn endings(&self, words: &[&str], input: &str) -> Vec<(String, Ending)> {
         let pairs = self.pairs();
+        // A machine with much to do may take longer than etcdctl waits by itself.
+        let words = &[&["--timeout", "60s", "--total-timeout", "60s"], words].concat()[..];
         std::thread::scope(|scope| {
             let run = |pair: &Pair| {
                 let child = command(pair.program, &pair.url, words).spawn().expect("it runs");

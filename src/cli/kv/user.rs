@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::output::Output;
+use super::output::{Output, Voice};
 use crate::cli::{Failure, password};
 use crate::client::Client;
 
@@ -88,8 +88,10 @@ pub(in crate::cli) async fn remove(name: &str, client: &Client, output: &Output)
 /// Prints a user's roles.
 pub(in crate::cli) async fn get(name: &str, client: &Client, output: &Output) -> Result<(), Failure> {
     let user = client.user(name).await.map_err(|error| output.declined(error))?;
+    // etcdctl puts one more blank in front for each role.
+    let blanks = if output.voice == Voice::Etcdctl { " ".repeat(user.roles.len()) } else { String::new() };
     output.lines(
-        &format!("User: {}\nRoles: {}\n", user.name, user.roles.join(" ")),
+        &format!("User: {}\nRoles: {blanks}{}\n", user.name, user.roles.join(" ")),
         &json!({"user": user.name, "roles": user.roles}),
     )
 }
@@ -126,9 +128,10 @@ fn updated(name: &str, output: &Output) -> Result<(), Failure> {
     output.lines(&format!("User {name} updated\n"), &json!({"user": name}))
 }
 
-/// Asks for a new password and sets it.
+/// Asks for a new password of a user that exists and sets it. (etcdctl creates others, and then says that it failed.)
 pub(in crate::cli) async fn passwd(name: &str, client: &Client, output: &Output) -> Result<(), Failure> {
     let password = password::ask("New password: ", output.voice)?;
+    client.user(name).await.map_err(|error| output.declined(error))?;
     client.put_user(name, &password).await.map_err(|error| output.declined(error))?;
     output.lines("Password updated\n", &json!({"user": name}))
 }
