@@ -72,9 +72,7 @@ enum Command {
     Reboot(reboot::Args),
     /// Keep a key alive while a service is healthy, and watch such keys
     Heartbeat(heartbeat::Args),
-    /// Write a copy of all keys to a file, or check such a file
     Backup(backup::Args),
-    /// Replace all keys by those of a backup, or start a new cluster with them
     Restore(restore::Args),
     /// The whole cluster on one screen
     Status(status::Args),
