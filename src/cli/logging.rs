@@ -3,12 +3,16 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
+
+use crate::store::log_level;
 
 /// Starts logging. Call once, in daemons only: commands print to the terminal themselves.
 pub(super) fn init() {
-    let filter =
-        EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
+    let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| filter(LevelFilter::INFO));
+    let (filter, handle) = reload::Layer::new(filter);
+    log_level::install(move |level| handle.reload(self::filter(level)).map_err(|error| error.to_string()));
     let journal = if connected_to_journal() { tracing_journald::layer().ok() } else { None };
     let registry = tracing_subscriber::registry().with(filter);
     match journal {
@@ -20,6 +24,16 @@ pub(super) fn init() {
                 .init();
         }
     }
+}
+
+/// What is logged at a level. Openraft tells of each step at debug, and of every lost connection at its own warn.
+fn filter(level: LevelFilter) -> EnvFilter {
+    let raft = match level {
+        LevelFilter::TRACE => LevelFilter::TRACE,
+        LevelFilter::DEBUG => LevelFilter::INFO,
+        _ => LevelFilter::ERROR,
+    };
+    EnvFilter::new(format!("{level},openraft={raft}"))
 }
 
 /// Whether standard error is the journal's stream: `JOURNAL_STREAM` holds its device and inode (systemd.exec(5)).

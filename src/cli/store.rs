@@ -71,6 +71,18 @@ pub struct Args {
     /// Changes that are remembered for watches in the past [default: 100000]
     #[arg(long, value_name = "N")]
     history_events: Option<u64>,
+
+    /// Bytes of memory that those changes may take; the oldest are forgotten [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
+    history_bytes: Option<u64>,
+
+    /// Client connections at a time; more are told 503 [default: 20000]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<u64>,
+
+    /// Watches that wait at a time; more are refused [default: 100000]
+    #[arg(long, value_name = "N")]
+    max_watchers: Option<u64>,
 }
 
 impl Args {
@@ -92,6 +104,9 @@ impl Args {
             heartbeat_interval: self.heartbeat_interval.or(base.heartbeat_interval),
             election_timeout: self.election_timeout.or(base.election_timeout),
             history_events: self.history_events.or(base.history_events),
+            history_bytes: self.history_bytes.or(base.history_bytes),
+            max_connections: self.max_connections.or(base.max_connections),
+            max_watchers: self.max_watchers.or(base.max_watchers),
         }
     }
 }

@@ -34,14 +34,19 @@ pub enum Record {
     Node(Arc<Node>),
     /// A recent change.
     Event(Arc<Event>),
+    /// Changes up to this index were dropped; comes before the first change that is kept.
+    Dropped(u64),
 }
 
 impl Frozen {
-    /// Every record, the head first, then nodes with parents before children, then changes, oldest first.
+    /// Every record, the head first, then nodes with parents before children, then what was dropped of the history,
+    /// then changes, oldest first.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let head = Record::Head { index: self.index, now: self.now, members: self.members.clone() };
+        let dropped = Some(self.history.dropped()).filter(|index| *index > 0);
         std::iter::once(head)
             .chain(self.tree.iter().map(|node| Record::Node(node.clone())))
+            .chain(dropped.map(Record::Dropped))
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
     }
 }
@@ -70,6 +75,7 @@ impl Keyspace {
                 self.deadlines.note(&node);
                 self.tree.insert(node);
             }
+            Record::Dropped(index) => self.history.forget(index),
             Record::Event(event) => {
                 if event.index >= self.history.oldest(self.index) {
                     self.history.push(event);

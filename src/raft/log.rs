@@ -7,6 +7,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Instant;
 
 use openraft::entry::RaftPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -14,6 +15,7 @@ use openraft::{EntryPayload, LogState, RaftLogReader};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::metrics::{Metrics, observe};
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
@@ -37,12 +39,13 @@ struct Inner {
     vote: Mutex<Option<RaftVote>>,
     cache: Mutex<Cache>,
     disk: mpsc::Sender<Job>,
+    metrics: Arc<Metrics>,
 }
 
 /// Work for the disk thread.
 enum Job {
-    /// Flush, then tell.
-    Flush(IOFlushed<TypeConfig>),
+    /// Flush, then tell. The instant is when the append began.
+    Flush(IOFlushed<TypeConfig>, Instant),
     /// Remove entries up to and including this index.
     Remove(u64),
 }
@@ -58,7 +61,7 @@ impl LogStore {
     ///
     /// # Errors
     /// The folder cannot be used, another process holds it, or what it holds cannot be read.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path, metrics: Arc<Metrics>) -> io::Result<Self> {
         let db = sled::Config::new()
             .path(folder)
             .flush_every_ms(None)
@@ -73,11 +76,11 @@ impl LogStore {
             remove(&log, purged.index)?;
         }
         let (disk, jobs) = mpsc::channel();
-        let worker = (db.clone(), log.clone());
+        let worker = (db.clone(), log.clone(), metrics.clone());
         std::thread::Builder::new()
             .name("log-flush".into())
-            .spawn(move || run_jobs(&worker.0, &worker.1, &jobs))?;
-        let inner = Inner { db, log, meta, vote: Mutex::new(vote), cache: Mutex::default(), disk };
+            .spawn(move || run_jobs(&worker.0, &worker.1, &jobs, &worker.2))?;
+        let inner = Inner { db, log, meta, vote: Mutex::new(vote), cache: Mutex::default(), disk, metrics };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -131,12 +134,12 @@ fn in_use(error: io::Error) -> io::Error {
 }
 
 /// The disk thread: takes everything that waits, flushes once, tells everyone.
-fn run_jobs(db: &sled::Db, log: &sled::Tree, jobs: &mpsc::Receiver<Job>) {
+fn run_jobs(db: &sled::Db, log: &sled::Tree, jobs: &mpsc::Receiver<Job>, metrics: &Metrics) {
     while let Ok(first) = jobs.recv() {
         let mut waiting = Vec::new();
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
-                Job::Flush(told) => waiting.push(told),
+                Job::Flush(told, began) => waiting.push((told, began)),
                 Job::Remove(upto) => {
                     if let Err(error) = remove(log, upto) {
                         tracing::error!(%error, upto, "cannot remove old log entries");
@@ -147,8 +150,12 @@ fn run_jobs(db: &sled::Db, log: &sled::Tree, jobs: &mpsc::Receiver<Job>) {
         if waiting.is_empty() {
             continue;
         }
+        let began = Instant::now();
         let result = db.flush();
-        for told in waiting {
+        observe(&metrics.flush, began.elapsed());
+        metrics.flush_appends.observe(waiting.len() as f64);
+        for (told, began) in waiting {
+            observe(&metrics.append, began.elapsed());
             told.io_completed(match &result {
                 Ok(_) => Ok(()),
                 Err(error) => Err(io::Error::other(error.clone())),
@@ -304,15 +311,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + Send,
         I::IntoIter: Send,
     {
+        let began = Instant::now();
         let mut batch = sled::Batch::default();
         let mut cache = self.cache();
         for entry in entries {
-            batch.insert(&entry.log_id.index.to_be_bytes(), encode(&entry)?);
+            let encoded = encode(&entry)?;
+            self.0.metrics.log_bytes.inc_by(encoded.len() as u64);
+            batch.insert(&entry.log_id.index.to_be_bytes(), encoded);
             cache.push(entry);
         }
         drop(cache);
         self.0.log.apply_batch(batch)?;
-        self.send(Job::Flush(callback))
+        self.send(Job::Flush(callback, began))
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {

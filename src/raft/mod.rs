@@ -3,6 +3,7 @@
 
 mod channel;
 mod log;
+pub mod metrics;
 mod network;
 mod node;
 mod notes;
@@ -13,7 +14,7 @@ mod state;
 mod types;
 mod wire;
 
-pub use node::{Identity, Node, NodeError, Storage, Tuning};
+pub use node::{Identity, Node, NodeError, Status, Storage, Tuning};
 pub use serve::serve;
 pub use state::{Observer, Outcome, Replica, StateMachine};
 pub use types::{Peer, RaftLogId, Ticket};

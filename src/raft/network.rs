@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use url::Url;
 
 use super::channel::Channel;
+use super::metrics::PeerMetrics;
 use super::notes::Notes;
 use super::state::SnapshotFile;
 use super::types::{Peer, RaftVote, TypeConfig};
@@ -89,11 +90,13 @@ pub struct Link {
     target: u64,
     channel: Channel,
     notes: Arc<Notes>,
+    metrics: PeerMetrics,
 }
 
 impl Peers {
     fn link(&self, target: u64, node: &Peer, lane: Lane) -> Link {
-        Link { target, channel: self.channel(target, node, lane), notes: self.0.notes.clone() }
+        let metrics = self.0.notes.metrics().peer(target);
+        Link { target, channel: self.channel(target, node, lane), notes: self.0.notes.clone(), metrics }
     }
 }
 
@@ -178,11 +181,14 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
         self.notes.sent();
-        match self.channel.call(&Request::Append(request), option.hard_ttl()).await {
+        let began = Instant::now();
+        let answer = match self.channel.call(&Request::Append(request), option.hard_ttl()).await {
             Ok(Response::Append(answer)) => Ok(answer),
             Ok(other) => Err(unreachable(&unexpected(other))),
             Err(error) => Err(unreachable(&error)),
-        }
+        };
+        self.metrics.note(began, answer.is_ok());
+        answer
     }
 
     fn stream_append<'s, S>(
@@ -197,17 +203,23 @@ impl RaftNetworkV2<TypeConfig> for Link {
             // Openraft's back-off delays the first request, so it is awaited before the connection is tried.
             let mut input = input;
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
-            let connection = self.channel.connection().await.map_err(|e| unreachable(&e))?;
+            let connected = self.channel.connection().await.inspect_err(|_| self.metrics.failures.inc());
+            let connection = connected.map_err(|e| unreachable(&e))?;
             let input = stream::iter([first]).chain(input);
-            let notes = self.notes.clone();
+            let (notes, metrics) = (self.notes.clone(), self.metrics.clone());
             let answers = input.map(move |request| {
                 notes.sent();
                 let prev = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+                let began = Instant::now();
                 let sent = connection.send(&Request::Append(request));
+                let metrics = metrics.clone();
                 async move {
-                    let answer =
-                        tokio::time::timeout(APPEND_TIMEOUT, sent.map_err(|e| unreachable(&e))?).await;
+                    let answer = match sent {
+                        Ok(sent) => tokio::time::timeout(APPEND_TIMEOUT, sent).await,
+                        Err(error) => Ok(Err(error)),
+                    };
+                    metrics.note(began, matches!(answer, Ok(Ok(Response::Append(_)))));
                     match answer {
                         Ok(Ok(Response::Append(answer))) => Ok(answer.into_stream_result(prev, last)),
                         Ok(Ok(other)) => Err(unreachable(&unexpected(other))),

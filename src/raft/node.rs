@@ -13,13 +13,15 @@ use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
 use super::log::LogStore;
+use super::metrics::Metrics;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
 use super::snapshot::Folder;
 use super::state::{Observer, StateMachine};
-use super::types::{Peer, Proposal, Raft, Ticket};
+use super::types::{Peer, Proposal, Raft, RaftLogId, Ticket};
 use super::wire::{Hello, Request, Response};
 use crate::clock::{ClusterClock, LONGEST_STEP, Stamp, wall_nanos};
+use crate::keyspace::Memory;
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -40,11 +42,17 @@ pub struct Identity {
 pub struct Storage {
     log: LogStore,
     folder: Folder,
+    metrics: Arc<Metrics>,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
 }
 
 impl Storage {
+    /// What is told to Prometheus.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Opens or makes the data folder of a node.
     ///
     /// # Errors
@@ -52,9 +60,10 @@ impl Storage {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
-        let log = LogStore::open(&data_dir.join("log"))?;
+        let metrics = Metrics::new().map_err(io::Error::other)?;
+        let log = LogStore::open(&data_dir.join("log"), metrics.clone())?;
         let identity = log.read_meta("identity")?;
-        Ok(Self { log, folder, identity })
+        Ok(Self { log, folder, metrics, identity })
     }
 }
 
@@ -67,8 +76,8 @@ pub struct Tuning {
     pub election: Duration,
     /// Log entries between snapshots.
     pub snapshot_count: u64,
-    /// Indexes whose changes are remembered.
-    pub history: u64,
+    /// How much of what happened is remembered.
+    pub history: Memory,
 }
 
 /// A running member.
@@ -82,12 +91,40 @@ pub struct Node {
     election: Duration,
 }
 
+/// How raft stands on a member.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The current term.
+    pub term: u64,
+    /// Whom this member voted for or follows in it; 0 when nobody.
+    pub voted_for: u64,
+    /// Who leads, as far as this member knows.
+    pub leader: Option<u64>,
+    /// Whether this member leads.
+    pub is_leader: bool,
+    /// Whether it has no vote.
+    pub is_learner: bool,
+    /// The last index of its log.
+    pub last_log: u64,
+    /// The last index that it knows to be committed.
+    pub committed: u64,
+    /// The last index applied to its state.
+    pub applied: u64,
+    /// The last index in its newest snapshot.
+    pub snapshot: u64,
+    /// On the leader: how far each member's log agrees with its own.
+    pub matched: BTreeMap<u64, u64>,
+}
+
 /// Why a proposal or a read did not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// No leader was found or reached, or it got no quorum, before the deadline. A proposal may still take effect.
     #[error("no leader with a quorum answered in time")]
     TimedOut,
+    /// Nobody was known to lead all the time, so nothing was asked of anybody: nothing was proposed.
+    #[error("no leader")]
+    NoLeader,
     /// This node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
@@ -106,14 +143,14 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, folder, identity: known } = storage;
+        let Storage { log, folder, metrics, identity: known } = storage;
         if known.is_none() {
             log.write_meta("identity", &identity)?;
         }
-        let history = tuning.history;
-        let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
-        let state = opened.map_err(io::Error::other)??;
-        let notes = Arc::new(Notes::default());
+        let (history, noted) = (tuning.history, metrics.clone());
+        let open = move || StateMachine::open(folder, history, observer, noted);
+        let state = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let notes = Arc::new(Notes::new(metrics));
         let peers = Peers::new(identity.cluster, identity.member, notes.clone());
         let config = config(tuning).map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
@@ -198,6 +235,42 @@ impl Node {
         self.log.size_on_disk()
     }
 
+    /// What is told to Prometheus.
+    pub fn metrics(&self) -> &Metrics {
+        self.notes.metrics()
+    }
+
+    /// How raft stands, for people and for Prometheus.
+    pub fn status(&self) -> Status {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<RaftLogId>| id.map_or(0, |id| id.index);
+        let matched = metrics.replication.iter().flatten();
+        Status {
+            term: metrics.current_term,
+            voted_for: metrics.vote.leader_id.voted_for,
+            leader: metrics.current_leader,
+            is_leader: metrics.state == ServerState::Leader,
+            is_learner: metrics.state == ServerState::Learner,
+            last_log: metrics.last_log_index.unwrap_or_default(),
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            snapshot: index(&metrics.snapshot),
+            matched: matched.map(|(id, matched)| (*id, index(matched))).collect(),
+        }
+    }
+
+    /// Bytes of the newest snapshot on disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn snapshot_size(&self) -> io::Result<u64> {
+        match self.state.folder().newest()? {
+            Some(path) => Ok(std::fs::metadata(path)?.len()),
+            None => Ok(0),
+        }
+    }
+
     /// What the node noted of its own running.
     pub fn notes(&self) -> &Notes {
         &self.notes
@@ -244,14 +317,18 @@ impl Node {
     /// are applied once. The results come out of this node's own state machine.
     ///
     /// # Errors
-    /// `TimedOut`: the outcome is unknown. `Stopped`: they were not proposed here.
+    /// `TimedOut`: the outcome is unknown. `NoLeader` and `Stopped`: they were not proposed here.
     pub async fn propose(&self, ticket: Ticket, commands: Bytes, deadline: Instant) -> Result<(), NodeError> {
+        let mut asked = false;
         loop {
             let request = || Request::Propose { ticket, commands: commands.clone() };
-            match self.ask_leader(request, deadline).await? {
-                Response::Proposed => return Ok(()),
-                other => tracing::debug!(answer = ?other, "proposal not taken"),
+            match self.ask_leader(request, deadline).await {
+                Ok(Response::Proposed) => return Ok(()),
+                Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
+                Err(NodeError::NoLeader) if asked => return Err(NodeError::TimedOut),
+                Err(error) => return Err(error),
             }
+            asked = true;
             self.pause(deadline).await?;
         }
     }
@@ -277,17 +354,19 @@ impl Node {
     }
 
     /// Puts a request to the leader, which may be this node; waits for one to be known. When another takes over while
-    /// the answer is awaited, that one is asked: the old one may be cut off and never answer.
+    /// the answer is awaited, that one is asked: the old one may be cut off and never answer. `NoLeader` when nobody
+    /// was asked until the deadline.
     async fn ask_leader(
         &self,
         request: impl Fn() -> Request,
         deadline: Instant,
     ) -> Result<Response, NodeError> {
+        let mut asked = false;
         loop {
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
-                return Err(NodeError::TimedOut);
+                return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
             }
             let leader = self.leader();
             match leader {
@@ -303,6 +382,7 @@ impl Node {
                     };
                     let channel = self.peers.channel(leader, &peer, Lane::Control);
                     let request = request();
+                    asked = true;
                     tokio::select! {
                         answer = channel.call(&request, left) => {
                             return Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use openraft::async_runtime::WatchReceiver;
 
+use super::metrics::Metrics;
 use super::types::Raft;
 
 /// Appends sent and received, and since when the leader of now leads.
@@ -15,16 +16,21 @@ pub struct Notes {
     sent: AtomicU64,
     received: AtomicU64,
     leading: Mutex<(Timestamp, Instant)>,
-}
-
-impl Default for Notes {
-    fn default() -> Self {
-        let leading = Mutex::new((Timestamp::now(), Instant::now()));
-        Self { sent: AtomicU64::new(0), received: AtomicU64::new(0), leading }
-    }
+    metrics: Arc<Metrics>,
 }
 
 impl Notes {
+    /// Nothing noted yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        let leading = Mutex::new((Timestamp::now(), Instant::now()));
+        Self { sent: AtomicU64::new(0), received: AtomicU64::new(0), leading, metrics }
+    }
+
+    /// What is told to Prometheus.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// An AppendEntries went out.
     pub fn sent(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -50,17 +56,23 @@ impl Notes {
 /// Follows changes of the leader until raft ends.
 pub async fn follow_leader(raft: Raft, notes: Arc<Notes>) {
     let mut metrics = raft.server_metrics();
-    let mut known = metrics.borrow_watched().current_leader;
-    while metrics.changed().await.is_ok() {
+    let mut known = None;
+    loop {
         let leader = metrics.borrow_watched().current_leader;
-        if leader == known {
-            continue;
+        if leader != known {
+            known = leader;
+            match leader {
+                Some(leader) => {
+                    notes.metrics.leader_changes.inc();
+                    tracing::info!(leader = format!("{leader:x}"), "leader found");
+                }
+                None => tracing::info!("leader lost"),
+            }
+            *notes.leading.lock().unwrap_or_else(PoisonError::into_inner) =
+                (Timestamp::now(), Instant::now());
         }
-        known = leader;
-        match leader {
-            Some(leader) => tracing::info!(leader = format!("{leader:x}"), "leader found"),
-            None => tracing::info!("leader lost"),
+        if metrics.changed().await.is_err() {
+            return;
         }
-        *notes.leading.lock().unwrap_or_else(PoisonError::into_inner) = (Timestamp::now(), Instant::now());
     }
 }

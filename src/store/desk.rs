@@ -2,12 +2,16 @@
 //! are told.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::StoreError;
+use super::fanout::Fanout;
 use super::hub::Hub;
-use crate::keyspace::{Event, Refusal};
+use super::metrics::Metrics;
+use crate::keyspace::Event;
 use crate::raft::{Observer, Outcome, Replica, Ticket};
 
 /// What a client is told about a command that was applied.
@@ -24,7 +28,7 @@ pub struct Done {
 }
 
 /// Who waits for the result of one command.
-pub type Waiter = oneshot::Sender<Result<Done, Refusal>>;
+pub type Waiter = oneshot::Sender<Result<Done, StoreError>>;
 
 /// The waiting batches and the hub.
 #[derive(Debug)]
@@ -34,12 +38,21 @@ pub struct Desk {
     waiting: Mutex<HashMap<u64, Vec<Waiter>>>,
     /// The watchers.
     pub hub: Arc<Hub>,
+    fanout: Fanout,
+    /// What is told to Prometheus.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Desk {
-    /// A desk for this run of member `node`.
-    pub fn new(node: u64) -> Self {
-        Self { node, session: crate::raft::unique(), waiting: Mutex::default(), hub: Arc::default() }
+    /// A desk for this run of member `node`, at which up to `watchers` may wait.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn new(node: u64, watchers: u64, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let hub = Arc::new(Hub::new(watchers));
+        let fanout = Fanout::start(hub.clone(), metrics.clone())?;
+        let session = crate::raft::unique();
+        Ok(Self { node, session, waiting: Mutex::default(), hub, fanout, metrics })
     }
 
     /// Opens a batch whose commands `waiters` wait for.
@@ -48,9 +61,13 @@ impl Desk {
         Ticket { node: self.node, session: self.session, seq }
     }
 
-    /// Gives up a batch: its waiters are dropped, which they read as an unknown outcome.
-    pub fn give_up(&self, ticket: Ticket) {
-        self.take(ticket);
+    /// Gives up a batch. Its waiters are told when it was `leaderless`, and so never proposed; else they are dropped,
+    /// which they read as an unknown outcome.
+    pub fn give_up(&self, ticket: Ticket, leaderless: bool) {
+        for waiter in self.take(ticket).into_iter().filter(|_| leaderless) {
+            // The client may have gone.
+            let _ = waiter.send(Err(StoreError::NoLeader));
+        }
     }
 
     fn take(&self, ticket: Ticket) -> Vec<Waiter> {
@@ -63,11 +80,18 @@ impl Desk {
 
 impl Observer for Desk {
     fn applied(&self, outcome: Outcome) {
-        self.hub.publish(&outcome.changes);
+        let good = outcome.results.iter().map(Result::is_ok);
+        self.metrics.applied(outcome.commands.iter().zip(good), &outcome.changes);
+        self.fanout.tell(outcome.changes);
         let waiters = self.take(outcome.ticket);
         let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
         for (waiter, result) in waiters.into_iter().zip(outcome.results) {
-            let result = result.map(|a| Done { event: a.event, index: a.index, raft_index, raft_term });
+            let result = result.map_err(StoreError::Refused).map(|a| Done {
+                event: a.event,
+                index: a.index,
+                raft_index,
+                raft_term,
+            });
             // The client may have gone.
             let _ = waiter.send(result);
         }

@@ -12,9 +12,11 @@ use url::Url;
 
 use super::desk::Desk;
 use super::http;
+use super::limits::{self, Limits};
+use super::metrics::Metrics;
 use super::{Store, StoreError, cluster_id, member_id};
 use crate::config::StoreSettings;
-use crate::keyspace::Command;
+use crate::keyspace::{Command, Memory};
 use crate::raft::{self, Identity, Node, Peer, Storage, Tuning};
 
 /// How long a stopping leader waits for another to take over.
@@ -72,7 +74,8 @@ pub async fn run(
     for listener in peers {
         tasks.spawn(raft::serve(node.clone(), listener, inner_stop.clone()));
     }
-    let store = Store::start(node.clone(), desk, settings.name.clone(), &inner_stop);
+    let limits = Limits::new(limits::raise_open_files(), settings.max_connections);
+    let store = Store::start(node.clone(), desk, settings.name.clone(), limits, &inner_stop);
     let client_stop = CancellationToken::new();
     let connections = TaskTracker::new();
     for listener in clients {
@@ -122,12 +125,13 @@ async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
     if !settings.found_cluster {
         members.clear();
     }
-    let desk = Arc::new(Desk::new(identity.member));
+    let metrics = Metrics::new(storage.metrics().registry()).map_err(io::Error::other)?;
+    let desk = Arc::new(Desk::new(identity.member, settings.max_watchers, metrics)?);
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
         election: settings.election,
         snapshot_count: settings.snapshot_count,
-        history: settings.history_events,
+        history: Memory { events: settings.history_events, bytes: settings.history_bytes },
     };
     let node = Node::start(storage, identity, members, &tuning, desk.clone()).await?;
     Ok((desk, node))
@@ -143,7 +147,9 @@ async fn publish(store: &Store, settings: &StoreSettings) -> Result<(), RunError
         };
         match store.propose(command).await {
             Ok(_) => return Ok(()),
-            Err(StoreError::TimedOut) => tracing::info!("waiting for a leader"),
+            Err(StoreError::TimedOut | StoreError::NoLeader | StoreError::Busy) => {
+                tracing::info!("waiting for a leader")
+            }
             Err(error) => return Err(RunError::Failed(error.to_string())),
         }
     }

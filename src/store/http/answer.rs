@@ -67,6 +67,9 @@ impl From<StoreError> for ApiError {
                 Self { code: error.code(), cause: error.cause(), index }
             }
             StoreError::TimedOut => Self::request(300, "etcdserver: request timed out"),
+            StoreError::NoLeader => Self::request(300, "etcdserver: no leader"),
+            StoreError::Busy => Self::request(300, "etcdserver: too many requests"),
+            error @ StoreError::TooManyWatches(_) => Self::request(300, format!("etcdserver: {error}")),
             StoreError::Stopping => Self::request(300, "etcdserver: server stopped"),
         }
     }
