@@ -120,7 +120,7 @@ fn weight(event: &Event) -> u64 {
 
 /// Whether a watcher of `path` is to hear of `event`, as far as the event alone tells: at the path itself, below it
 /// when recursive and not hidden from there, or the removal of a directory above it.
-pub fn concerns(event: &Event, path: &[u8], recursive: bool) -> bool {
+fn concerns(event: &Event, path: &[u8], recursive: bool) -> bool {
     if event.silent {
         return false;
     }

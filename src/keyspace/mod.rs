@@ -22,7 +22,7 @@ pub use command::{Command, Compare, Content, Ttl};
 pub use error::{KeyError, Refusal};
 pub use event::{Action, Change, Event};
 pub use frozen::{Frozen, Record};
-pub use history::{History, Memory, concerns};
+pub use history::{History, Memory};
 pub use json::{string as json_string, timestamp};
 pub use key::Key;
 pub use members::{Attributes, Members};

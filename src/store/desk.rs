@@ -98,6 +98,6 @@ impl Observer for Desk {
     }
 
     fn replaced(&self, replica: &Replica) {
-        self.hub.catch_up(replica.keyspace.history(), replica.keyspace.index());
+        self.hub.replaced(replica.keyspace.index());
     }
 }

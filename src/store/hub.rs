@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::mailbox::{End, Mailbox, QUEUE_EVENTS, Told};
-use crate::keyspace::{Change, Event, History, KeyError, concerns};
+use crate::keyspace::{Change, Event, History, KeyError};
 
 /// Bytes of keys and values of past events that a watcher is given at a time.
 const PAST_BYTES: usize = 4 << 20;
@@ -43,24 +43,44 @@ pub struct Subscription {
     path: Arc<[u8]>,
     recursive: bool,
     stream: bool,
-    /// The next index to look for in the history; `None` once it is registered or done.
-    behind: Option<u64>,
-    /// Under which number it is registered.
-    place: Option<u64>,
+    /// The first index that it has not heard of.
+    next: u64,
+    stage: Stage,
+}
+
+/// Where a watch gets its next event from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// From the history.
+    Behind,
+    /// From what happens: it is registered under this number.
+    Live(u64),
+    /// It has what it asked for.
+    Done,
 }
 
 impl Subscription {
     /// The next event, as soon as there is one. To be asked only when it is not [behind](Self::is_behind).
     ///
     /// # Errors
-    /// Why there will be none.
-    pub async fn next(&self) -> Result<Told, End> {
-        self.mailbox.next().await
+    /// Why there will be none. After `Moved` it is behind and can go on.
+    pub async fn next(&mut self) -> Result<Told, End> {
+        let told = self.mailbox.next().await;
+        match &told {
+            Ok(told) => self.next = self.next.max(told.index + 1),
+            Err(End::Moved(told)) => {
+                self.next = self.next.max(told + 1);
+                self.mailbox = Arc::default();
+                self.stage = Stage::Behind;
+            }
+            Err(End::Done) => {}
+        }
+        told
     }
 
     /// Whether there may be more in the history, which the hub has to be asked for: [`Hub::advance`].
     pub fn is_behind(&self) -> bool {
-        self.behind.is_some() && self.mailbox.is_empty()
+        self.stage == Stage::Behind && self.mailbox.is_empty()
     }
 
     /// Whether more than one event is asked for.
@@ -76,7 +96,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Some(id) = self.place else { return };
+        let Stage::Live(id) = self.stage else { return };
         let mut state = self.hub.state();
         let Some(here) = state.watchers.get_mut(&self.path) else { return };
         // It may have been told its last event and taken out already.
@@ -178,14 +198,6 @@ impl State {
             self.tell(gone.as_bytes(), post, |_| true);
         }
     }
-
-    /// Tells by the event alone, for when it is not known which nodes went with a directory.
-    fn tell_concerned(&mut self, event: &Event, post: &mut Post<'_>) {
-        let paths: Vec<Arc<[u8]>> = self.watchers.keys().cloned().collect();
-        for path in paths {
-            self.tell(&path, post, |watcher| concerns(event, &path, watcher.recursive));
-        }
-    }
 }
 
 impl Hub {
@@ -222,8 +234,8 @@ impl Hub {
             path: path.into(),
             recursive,
             stream,
-            behind: Some(since.filter(|since| *since > 0).unwrap_or(index + 1)),
-            place: None,
+            next: since.filter(|since| *since > 0).unwrap_or(index + 1),
+            stage: Stage::Behind,
         };
         self.advance(&mut subscription, read, view)?;
         Ok(subscription)
@@ -241,7 +253,7 @@ impl Hub {
     ) -> Result<(), Refused> {
         // First without the hub's lock, because much may have to be looked through.
         self.look_back(subscription, &read(), &view)?;
-        if subscription.behind.is_none() || !subscription.mailbox.is_empty() {
+        if !subscription.is_behind() {
             return Ok(());
         }
         let mut state = self.state();
@@ -249,21 +261,20 @@ impl Hub {
         // applied waits until this is dropped.
         let replica = read();
         self.look_back(subscription, &replica, &view)?;
-        let Some(since) = subscription.behind.filter(|_| subscription.mailbox.is_empty()) else {
+        if !subscription.is_behind() {
             return Ok(());
-        };
+        }
         let count = self.count.load(Ordering::Relaxed);
         if count >= self.limit {
             return Err(Refused::Full(count));
         }
         state.next += 1;
         let id = state.next;
-        let Subscription { recursive, stream, .. } = *subscription;
+        let Subscription { recursive, stream, next: since, .. } = *subscription;
         let watcher = Watcher { id, recursive, stream, since, mailbox: subscription.mailbox.clone() };
         state.watchers.entry(subscription.path.clone()).or_default().push(watcher);
         self.count.fetch_add(1, Ordering::Relaxed);
-        subscription.behind = None;
-        subscription.place = Some(id);
+        subscription.stage = Stage::Live(id);
         Ok(())
     }
 
@@ -276,10 +287,11 @@ impl Hub {
     ) -> Result<(), Refused> {
         let (history, index) = view(replica);
         let (mut events, mut bytes) = (0, 0);
-        while let Some(since) = subscription.behind.filter(|since| *since <= index) {
-            let found = history.scan(&subscription.path, subscription.recursive, since, index);
+        while subscription.stage == Stage::Behind && subscription.next <= index {
+            let Subscription { path, recursive, next, .. } = &*subscription;
+            let found = history.scan(path, *recursive, *next, index);
             let Some(event) = found.map_err(|e| Refused::Cleared(e, index))? else {
-                subscription.behind = Some(index + 1);
+                subscription.next = index + 1;
                 return Ok(());
             };
             if events >= QUEUE_EVENTS || events > 0 && bytes >= PAST_BYTES {
@@ -289,7 +301,10 @@ impl Hub {
             events += 1;
             bytes += told.line.len();
             subscription.mailbox.put(&told, !subscription.stream);
-            subscription.behind = subscription.stream.then_some(event.index + 1);
+            subscription.next = event.index + 1;
+            if !subscription.stream {
+                subscription.stage = Stage::Done;
+            }
         }
         Ok(())
     }
@@ -307,8 +322,8 @@ impl Hub {
         let mut state = self.state();
         for change in changes {
             let event = &*change.event;
-            // The history may have told it already.
-            if self.told.fetch_max(event.index, Ordering::Relaxed) >= event.index || event.silent {
+            self.told.fetch_max(event.index, Ordering::Relaxed);
+            if event.silent {
                 continue;
             }
             let mut post = Post::new(event, &mut wake);
@@ -321,24 +336,15 @@ impl Hub {
         heard
     }
 
-    /// The state was replaced: tells what the history has of the time that was skipped, and closes all watchers when
-    /// it does not reach back far enough, so that they ask again.
-    pub fn catch_up(&self, history: &History, index: u64) {
-        let mut wake = Vec::new();
+    /// The state was replaced by one at `index`: all watchers are to look for what they have not heard in its history.
+    pub fn replaced(&self, index: u64) {
         let mut state = self.state();
         let told = self.told.fetch_max(index, Ordering::Relaxed);
-        if history.oldest(index) > told + 1 {
-            for watcher in state.watchers.drain().flat_map(|(_, here)| here) {
-                wake.extend(watcher.mailbox.end(End::Cleared));
-            }
-            self.count.store(0, Ordering::Relaxed);
-        } else {
-            for event in history.iter().filter(|event| event.index > told && !event.silent) {
-                let mut post = Post::new(event, &mut wake);
-                state.tell_concerned(event, &mut post);
-                self.count.fetch_sub(post.gone, Ordering::Relaxed);
-            }
+        let mut wake = Vec::new();
+        for watcher in state.watchers.drain().flat_map(|(_, here)| here) {
+            wake.extend(watcher.mailbox.end(End::Moved(told)));
         }
+        self.count.store(0, Ordering::Relaxed);
         drop(state);
         wake.into_iter().for_each(Waker::wake);
     }
@@ -388,7 +394,7 @@ mod tests {
         }
     }
 
-    fn take(subscription: &Subscription) -> Option<Result<u64, End>> {
+    fn take(subscription: &mut Subscription) -> Option<Result<u64, End>> {
         subscription.next().now_or_never().map(|told| told.map(|told| told.index))
     }
 
@@ -450,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_is_closed_and_dropped_watchers_are_forgotten() {
+    fn a_reader_that_falls_behind_goes_on_from_the_history_and_dropped_watchers_are_forgotten() {
         let mut f = Fixture::new();
         let mut slow = f.watch("/a", false, true, None);
         let other = f.watch("/a", false, true, None);
@@ -458,9 +464,16 @@ mod tests {
         for _ in 0..QUEUE_EVENTS + 5 {
             f.set("/a");
         }
-        assert_eq!(indexes(&mut slow).len(), QUEUE_EVENTS);
-        assert_eq!(take(&slow), Some(Err(End::Lagged)));
         assert_eq!(f.hub.watchers(), 0);
+        let mut heard = Vec::new();
+        while heard.len() < QUEUE_EVENTS + 5 {
+            heard.extend(indexes(&mut slow));
+            f.advance(&mut slow);
+        }
+        assert_eq!(heard, (1..=heard.len() as u64).collect::<Vec<u64>>());
+        f.advance(&mut slow);
+        f.set("/a");
+        assert_eq!(indexes(&mut slow), [QUEUE_EVENTS as u64 + 6]);
     }
 
     #[test]
@@ -493,28 +506,31 @@ mod tests {
     }
 
     #[test]
-    fn what_history_told_is_not_told_again() {
+    fn after_a_replaced_state_watchers_go_on_from_the_history() {
         let mut f = Fixture::new();
-        f.set("/a");
+        f.keyspace = Keyspace::new(5);
+        f.set("/b");
         let mut stream = f.watch("/a", false, true, None);
+        let mut idle = f.watch("/c", false, false, None);
+        for _ in 0..8 {
+            f.set("/a");
+        }
+        assert_eq!(indexes(&mut stream), (2..=9).collect::<Vec<u64>>());
+        // Applied elsewhere, and come here with a snapshot; what was still to be told is told afterwards.
         let key = Key::parse(b"/a").unwrap();
         let set = Command::Set { key, dir: false, content: Content::default() };
         let mut late = Vec::new();
         f.keyspace.apply(&set, Stamp::default(), &mut late).unwrap();
-        f.hub.catch_up(f.keyspace.history(), f.keyspace.index());
+        f.hub.replaced(f.keyspace.index());
         f.hub.publish(&late);
-        assert_eq!(indexes(&mut stream), [2]);
-    }
-
-    #[test]
-    fn after_a_replaced_state_the_history_fills_the_gap() {
-        let mut f = Fixture::new();
+        assert_eq!(take(&mut stream), Some(Err(End::Moved(9))));
+        assert_eq!(take(&mut idle), Some(Err(End::Moved(9))));
+        f.advance(&mut stream);
+        f.advance(&mut idle);
+        assert_eq!(indexes(&mut stream), [10]);
+        f.advance(&mut stream);
         f.set("/a");
-        let mut watcher = f.watch("/a", false, false, None);
-        let key = Key::parse(b"/a").unwrap();
-        let set = Command::Set { key, dir: false, content: Content::default() };
-        f.keyspace.apply(&set, Stamp::default(), &mut Vec::new()).unwrap();
-        f.hub.catch_up(f.keyspace.history(), f.keyspace.index());
-        assert_eq!(indexes(&mut watcher), [2]);
+        f.set("/c");
+        assert_eq!((indexes(&mut stream), indexes(&mut idle)), (vec![11], vec![12]));
     }
 }

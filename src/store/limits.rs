@@ -47,7 +47,7 @@ impl Limits {
         let possible = usize::try_from(open_files.saturating_sub(OWN_FILES).max(1)).unwrap_or(usize::MAX);
         let most = connections.min(possible).min(Semaphore::MAX_PERMITS);
         if most < connections {
-            tracing::warn!(
+            tracing::info!(
                 open_files,
                 connections = most,
                 "fewer client connections than max_connections: raise LimitNOFILE= or ulimit -n"

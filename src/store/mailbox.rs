@@ -8,11 +8,12 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-/// Events that a watcher may be behind before it is closed, so that a slow reader costs nobody else.
+/// Events that may wait for a watcher. One that is further behind is told from the history, so that a slow reader
+/// takes no memory.
 pub const QUEUE_EVENTS: usize = 100;
 
-/// Bytes of events that a watcher may be behind. One event is always taken, however large.
-pub const QUEUE_BYTES: usize = 32 << 20;
+/// Bytes of events that may wait for a watcher. One event is always taken, however large.
+pub const QUEUE_BYTES: usize = 16 << 20;
 
 /// An event as watchers are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +29,9 @@ pub struct Told {
 pub enum End {
     /// It asked for one event and had it.
     Done,
-    /// It took what was told too slowly.
-    Lagged,
-    /// What it has not heard yet is no longer kept.
-    Cleared,
+    /// What happened after this index is to be looked for in the history: too much waited already, or the node's state
+    /// was replaced.
+    Moved(u64),
 }
 
 /// The events that one watcher has not taken yet.
@@ -55,13 +55,12 @@ impl Mailbox {
     pub fn put(&self, told: &Told, last: bool) -> (Option<Waker>, bool) {
         let mut state = self.state();
         let full = state.queue.len() >= QUEUE_EVENTS || state.bytes + told.line.len() > QUEUE_BYTES;
-        if full && !state.queue.is_empty() {
-            state.end = Some(End::Lagged);
-        } else {
-            state.bytes += told.line.len();
-            state.queue.push_back(told.clone());
-            if last {
-                state.end = Some(End::Done);
+        match state.queue.back().filter(|_| full) {
+            Some(newest) => state.end = Some(End::Moved(newest.index)),
+            None => {
+                state.bytes += told.line.len();
+                state.queue.push_back(told.clone());
+                state.end = last.then_some(End::Done);
             }
         }
         (state.waker.take(), state.end.is_none())
@@ -114,14 +113,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_is_too_far_behind_gets_what_waits_and_then_the_reason() {
+    async fn a_reader_that_is_far_behind_gets_what_waits_and_then_where_to_go_on() {
         let mailbox = Mailbox::default();
-        let kept = (0..200).filter(|index| mailbox.put(&told(*index, 10), false).1).count();
+        let kept = (0..=QUEUE_EVENTS as u64).filter(|index| mailbox.put(&told(*index, 10), false).1).count();
         assert_eq!(kept, QUEUE_EVENTS);
         for index in 0..QUEUE_EVENTS as u64 {
             assert_eq!(mailbox.next().await.map(|told| told.index), Ok(index));
         }
-        assert_eq!(mailbox.next().await, Err(End::Lagged));
+        assert_eq!(mailbox.next().await, Err(End::Moved(QUEUE_EVENTS as u64 - 1)));
     }
 
     #[tokio::test]
@@ -130,7 +129,7 @@ mod tests {
         assert!(mailbox.put(&told(1, QUEUE_BYTES + 1), false).1);
         assert!(!mailbox.put(&told(2, 1), false).1);
         assert_eq!(mailbox.next().await.map(|told| told.index), Ok(1));
-        assert_eq!(mailbox.next().await, Err(End::Lagged));
+        assert_eq!(mailbox.next().await, Err(End::Moved(1)));
     }
 
     #[tokio::test]

@@ -34,8 +34,8 @@ pub struct Metrics {
     pub watches_refused: IntCounter,
     /// Times that a watcher was told of an event live.
     pub told: IntCounter,
-    /// Streams closed because their reader was too far behind.
-    pub lagged: IntCounter,
+    /// Watches closed because no place was left when they had caught up.
+    pub crowded: IntCounter,
     /// Watches closed because their reader took no bytes.
     pub stalled: IntCounter,
     /// Watches closed because what they had not heard was forgotten.
@@ -109,7 +109,7 @@ impl Metrics {
                 "Watches not accepted because too many waited.",
             )?,
             told: counter(r, "muster_watch_events_total", "Times that a watcher was told of an event live.")?,
-            lagged: slow.with_label_values(&["lagged"]),
+            crowded: slow.with_label_values(&["crowded"]),
             stalled: slow.with_label_values(&["stalled"]),
             cleared: slow.with_label_values(&["cleared"]),
             writes: KINDS.map(|kind| of(&writes, kind)),

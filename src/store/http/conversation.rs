@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Exchange, Progress, Routes};
 use super::vigil;
-use crate::store::Store;
+use crate::store::{Room, Store};
 
 /// Bytes that the head of a request may have: its first line and its headers.
 const HEAD_BYTES: usize = 32 << 10;
@@ -28,10 +28,11 @@ const HEAD_BYTES: usize = 32 << 10;
 /// stay.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves one client until it leaves, breaks a limit, or `stop` comes and nothing is under way any more.
+/// Serves one client, which takes up a `_room`, until it leaves, breaks a limit, or `stop` comes and nothing is under way any more.
 pub async fn converse(
     mut stream: TcpStream,
     peer: SocketAddr,
+    _room: Room,
     routes: Routes,
     store: Arc<Store>,
     stop: CancellationToken,

@@ -87,11 +87,8 @@ pub async fn serve(
                     }
                     continue;
                 };
-                let talk = converse(stream, peer, routes.clone(), store.clone(), stop.clone());
-                connections.spawn(async move {
-                    talk.await;
-                    drop(room);
-                });
+                let (routes, store, stop) = (routes.clone(), store.clone(), stop.clone());
+                connections.spawn(converse(stream, peer, room, routes, store, stop));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: existing connections go on, new ones wait a little.

@@ -60,13 +60,14 @@ pub async fn keep(
     stop: &CancellationToken,
 ) -> Option<Bytes> {
     let Watch { mut subscription, framing } = watch;
-    let mut rest = Vec::from(rest);
+    // Copied, because even an empty piece of hyper's buffer would keep all of it.
+    let mut rest = if rest.is_empty() { Vec::new() } else { rest.to_vec() };
     loop {
         if subscription.is_behind()
             && let Err(error) = store.advance(&mut subscription)
         {
-            let end = if matches!(error, StoreError::Refused(_)) { End::Cleared } else { End::Lagged };
-            report(store, peer, &subscription, end);
+            // Without an end of the body, so that the client notices.
+            report(store, peer, &subscription, &error);
             return None;
         }
         tokio::select! {
@@ -78,11 +79,8 @@ pub async fn keep(
                     }
                 }
                 Err(End::Done) => return framing.keep_alive.then(|| rest.into()),
-                Err(end) => {
-                    // Without an end of the body, so that the client notices.
-                    report(store, peer, &subscription, end);
-                    return None;
-                }
+                // Too much waits for it, or the node has a new state: it goes on from the history.
+                Err(End::Moved(_)) => {}
             },
             here = listen(stream, &mut rest), if rest.len() < AHEAD_BYTES => if !here { return None },
             () = stop.cancelled() => {
@@ -147,11 +145,13 @@ async fn listen(stream: &TcpStream, rest: &mut Vec<u8>) -> bool {
 }
 
 /// Says why a watch is closed that its client would have gone on with.
-fn report(store: &Store, peer: SocketAddr, subscription: &Subscription, end: End) {
+fn report(store: &Store, peer: SocketAddr, subscription: &Subscription, error: &StoreError) {
     let metrics = store.metrics();
-    let (count, why) = match end {
-        End::Cleared => (&metrics.cleared, "what it has not heard is no longer remembered"),
-        End::Lagged | End::Done => (&metrics.lagged, "its reader is too far behind"),
+    let (count, why) = match error {
+        StoreError::Refused(_) => {
+            (&metrics.cleared, "its reader is so slow that what it has not heard is forgotten")
+        }
+        _ => (&metrics.crowded, "it could not keep its place among too many"),
     };
     count.inc();
     tracing::warn!(%peer, key = %key(subscription), why, "watch closed");
