@@ -22,9 +22,8 @@ const LIMIT: Duration = Duration::from_secs(40);
 /// How many idle watches are held open, if the system allows it.
 const WATCHES: u64 = 10_000;
 
-/// What one of them may cost, everything included but what the system keeps for the connection: a few KiB. What is
-/// not optimised takes about twice as much as a release.
-const WATCH_BYTES: u64 = if cfg!(debug_assertions) { 12 << 10 } else { 6 << 10 };
+/// What one of them may cost, everything included but what the system keeps for the connection. About 2 KiB were seen.
+const WATCH_BYTES: u64 = 5 << 10;
 
 /// Lets this process open as many files as the system allows; gives the number of watches that leaves room for.
 fn raise_open_files() -> u64 {

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub http: Figures,
     /// How things stand, when Prometheus asks.
     pub gauges: Gauges,
+    /// Checks of this node's health.
+    pub health: Outcomes,
     /// Writes that wait for their result.
     pub pending: IntGauge,
     /// Writes without a result: no leader, no quorum, too many.
@@ -92,6 +94,10 @@ impl Metrics {
         Ok(Arc::new(Self {
             http: Figures::new(r)?,
             gauges: Gauges::new(r)?,
+            health: Outcomes {
+                good: counter(r, "etcd_server_health_success", "Checks that found this node healthy.")?,
+                bad: counter(r, "etcd_server_health_failures", "Checks that found it not healthy.")?,
+            },
             pending: gauge(r, "etcd_server_proposals_pending", "Writes that wait for their result.")?,
             failed: counter(r, "etcd_server_proposals_failed_total", "Writes that got no result in time.")?,
             reads_failed: counter(

@@ -48,7 +48,7 @@ where
     take(body, LIMIT_BYTES, Some((length, limits))).await.map_err(|broken| match broken {
         Broken::TooLarge => ApiError::request(210, "http: POST too large"),
         Broken::Cut => ApiError::request(210, "unexpected EOF"),
-        Broken::Busy => ApiError::request(300, "etcdserver: too many requests"),
+        Broken::Busy => ApiError::busy(),
     })
 }
 

@@ -65,7 +65,7 @@ async fn talk(
     routes: &Routes,
     store: &Arc<Store>,
     stop: &CancellationToken,
-) -> Option<(vigil::Watch, Bytes)> {
+) -> Option<(vigil::Watch, Vec<u8>)> {
     let progress = Arc::new(Progress::default());
     let wire = Wire { stream, begun, progress: progress.clone() };
     let exchange = Exchange::new(routes.clone(), store.clone(), progress.clone());
@@ -108,7 +108,8 @@ async fn talk(
             None
         }
         None => {
-            let rest = connection.into_parts().read_buf;
+            // Copied, because even an empty piece of hyper's buffer would keep all of it.
+            let rest = connection.into_parts().read_buf.to_vec();
             progress.take_watch().map(|watch| (watch, rest))
         }
     }

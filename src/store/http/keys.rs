@@ -54,7 +54,12 @@ where
             _ => write(api, method, key, params).await,
         }
     };
-    done.await.unwrap_or_else(|error| error.into_response(cluster))
+    done.await.unwrap_or_else(|error| {
+        if error.is_busy() {
+            api.store.metrics().http.busy.inc();
+        }
+        error.into_response(cluster)
+    })
 }
 
 async fn get(api: &Api, key: &Key, params: &Params) -> Result<Response, ApiError> {

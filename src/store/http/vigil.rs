@@ -55,13 +55,11 @@ pub async fn keep(
     stream: &mut TcpStream,
     peer: SocketAddr,
     watch: Watch,
-    rest: Bytes,
+    mut rest: Vec<u8>,
     store: &Store,
     stop: &CancellationToken,
 ) -> Option<Bytes> {
     let Watch { mut subscription, framing } = watch;
-    // Copied, because even an empty piece of hyper's buffer would keep all of it.
-    let mut rest = if rest.is_empty() { Vec::new() } else { rest.to_vec() };
     loop {
         if subscription.is_behind()
             && let Err(error) = store.advance(&mut subscription)
