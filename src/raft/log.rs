@@ -1,7 +1,7 @@
 //! Raft's log, vote and purge point in sled. An entry is acknowledged only after `flush`; one flush serves all
 //! entries that wait for it, on a thread of its own so that no async thread ever waits for the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
+use futures_util::{Stream, stream};
 use openraft::entry::RaftPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, RaftLogReader};
@@ -21,7 +22,7 @@ use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
 
-/// About how many bytes of entries one read returns; an entry larger than that comes alone.
+/// About how many bytes of entries go to a follower or are applied at a time; an entry larger than that goes alone.
 const READ_BYTES: usize = 4 << 20;
 
 const VOTE: &str = "vote";
@@ -211,13 +212,13 @@ impl Cache {
         self.bytes = self.entries.values().map(weight).sum();
     }
 
-    /// The entries from `start` on, if the cache has the first of them.
-    fn range(&self, start: u64, end: Bound<u64>) -> Option<Vec<RaftEntry>> {
+    /// The entries from `start` on, if the cache has the first of them: about `limit` bytes, and at least one.
+    fn range(&self, start: u64, end: Bound<u64>, limit: usize) -> Option<Vec<RaftEntry>> {
         self.entries.contains_key(&start).then(|| {
             let mut bytes = 0;
             let fits = |entry: &&RaftEntry| {
                 bytes += weight(entry);
-                bytes == weight(entry) || bytes <= READ_BYTES
+                bytes == weight(entry) || bytes <= limit
             };
             self.entries
                 .range((Bound::Included(start), end))
@@ -237,21 +238,18 @@ fn weight(entry: &RaftEntry) -> usize {
     payload + 128
 }
 
-impl RaftLogReader<TypeConfig> for LogStore {
-    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + Send>(
-        &mut self,
-        range: RB,
-    ) -> io::Result<Vec<RaftEntry>> {
-        let from = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
+impl LogStore {
+    /// The entries from `from` to `end`: about `limit` bytes of them, and at least one if there is one.
+    fn read(&self, from: u64, end: Bound<u64>, limit: usize) -> io::Result<Vec<RaftEntry>> {
+        let past_end = match end {
+            Bound::Included(end) => from > end,
+            Bound::Excluded(end) => from >= end,
+            Bound::Unbounded => false,
         };
-        let end = range.end_bound().cloned();
-        if matches!(end, Bound::Excluded(end) if end <= from) {
+        if past_end {
             return Ok(Vec::new());
         }
-        if let Some(entries) = self.cache().range(from, end) {
+        if let Some(entries) = self.cache().range(from, end, limit) {
             return Ok(entries);
         }
         let bounds = (Bound::Included(from.to_be_bytes()), end.map(u64::to_be_bytes));
@@ -260,12 +258,52 @@ impl RaftLogReader<TypeConfig> for LogStore {
         for item in self.0.log.range(bounds) {
             let (index, value) = item?;
             bytes += value.len();
-            if !entries.is_empty() && bytes > READ_BYTES {
+            if !entries.is_empty() && bytes > limit {
                 break;
             }
             entries.push(decode_entry(&index, &value)?);
         }
         Ok(entries)
+    }
+}
+
+fn first_of(range: &impl RangeBounds<u64>) -> u64 {
+    match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index + 1,
+        Bound::Unbounded => 0,
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    /// All of them: openraft takes what is missing for not there.
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + Send>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<RaftEntry>> {
+        self.read(first_of(&range), range.end_bound().cloned(), usize::MAX)
+    }
+
+    /// As many as go to a follower at a time.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+        self.read(start, Bound::Excluded(end), READ_BYTES)
+    }
+
+    /// All of them, a few at a time: what is applied may be more than should be in memory at once.
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<RaftEntry>> + Send
+    where
+        RB: RangeBounds<u64> + Clone + Debug + Send,
+    {
+        let end = range.end_bound().cloned();
+        let start = (self.clone(), first_of(&range), VecDeque::new());
+        stream::try_unfold(start, move |(log, next, mut read)| async move {
+            if read.is_empty() {
+                read = log.read(next, end, READ_BYTES)?.into();
+            }
+            let Some(entry) = read.pop_front() else { return Ok(None) };
+            let next = entry.log_id.index + 1;
+            Ok(Some((entry, (log, next, read))))
+        })
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
@@ -341,5 +379,42 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.0.meta.insert(PURGED, encode(&upto)?)?;
         self.cache().retain(|index| index > upto.index);
         self.send(Job::Remove(upto.index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::TryStreamExt;
+
+    use super::super::types::{CommittedLeader, Proposal, Ticket};
+    use super::*;
+    use crate::clock::Stamp;
+
+    fn large(index: u64) -> RaftEntry {
+        let ticket = Ticket { node: 1, session: 1, seq: index };
+        let commands = Bytes::from(vec![0; READ_BYTES * 2 / 3]);
+        let payload = EntryPayload::Normal(Proposal { at: Stamp::default(), ticket, commands });
+        RaftEntry { log_id: RaftLogId::new(CommittedLeader::new(1), index), payload }
+    }
+
+    #[tokio::test]
+    async fn a_range_is_read_whole_however_large_it_is_and_in_pieces_for_a_follower() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogStore::open(folder.path(), Metrics::new().unwrap()).unwrap();
+        for index in 1..=5_u64 {
+            log.0.log.insert(index.to_be_bytes(), encode(&large(index)).unwrap()).unwrap();
+        }
+        let indexes = |entries: Vec<RaftEntry>| entries.iter().map(|e| e.log_id.index).collect::<Vec<u64>>();
+        for cached in [false, true] {
+            if cached {
+                (1..=5).for_each(|index| log.cache().push(large(index)));
+            }
+            assert_eq!(indexes(log.try_get_log_entries(2..6).await.unwrap()), [2, 3, 4, 5]);
+            assert_eq!(indexes(log.limited_get_log_entries(2, 6).await.unwrap()), [2]);
+            let all: Vec<RaftEntry> = log.entries_stream(2..=4).await.try_collect().await.unwrap();
+            assert_eq!(indexes(all), [2, 3, 4]);
+            assert!(log.try_get_log_entries(3..3).await.unwrap().is_empty());
+        }
     }
 }
