@@ -122,6 +122,8 @@ fn bodies_have_a_largest_size_and_many_large_ones_take_turns() {
     assert_eq!(node.request("PUT", "/v2/keys/b", Some(&form(10 << 20))).status, 201);
     let refused = error_of(&node.request("PUT", "/v2/keys/b", Some(&form((10 << 20) + 1))));
     assert_eq!(refused, (400, 210, "http: POST too large".into()));
+    let refused = error_of(&node.request("PUT", "/v2/keys/b", Some(&form(15 << 20))));
+    assert_eq!(refused, (400, 210, "http: POST too large".into()));
     let fields = format!("{}value=found", "a&b=c&".repeat(500_000));
     let put = node.request("PUT", "/v2/keys/f", Some(&fields));
     assert_eq!(put.json()["node"]["value"], "found");
@@ -208,7 +210,7 @@ fn a_write_while_nobody_leads_is_known_not_to_have_happened() {
         cluster.nodes[other].kill();
     }
     let node = &cluster.nodes[survivor];
-    wait_for("the node to know that nobody leads", LIMIT, || {
+    wait_for("the node to say that nobody leads", LIMIT, || {
         node.request("GET", "/v2/members/leader", None).status == 503
     });
     let answer = node.request("PUT", "/v2/keys/lost", Some("value=1"));

@@ -122,9 +122,12 @@ pub enum NodeError {
     /// No leader was found or reached, or it got no quorum, before the deadline. A proposal may still take effect.
     #[error("no leader with a quorum answered in time")]
     TimedOut,
-    /// Nobody was known to lead all the time, so nothing was asked of anybody: nothing was proposed.
+    /// Nobody that leads was known or reached all the time, so nothing was asked of anybody: nothing was proposed.
     #[error("no leader")]
     NoLeader,
+    /// The leader that this node knows of cannot be reached; it was not asked.
+    #[error("the leader cannot be reached: {0}")]
+    Unreached(io::Error),
     /// This node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
@@ -183,14 +186,19 @@ impl Node {
     }
 
     /// The member that leads and has a quorum behind it, as far as this node knows. A leader that no quorum has
-    /// answered for an election's time does not count.
+    /// answered for an election's time does not count, nor one that this node has not heard from for twice as long.
     pub fn acting_leader(&self) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-        let deposed = metrics.state == ServerState::Leader
-            && !alone
-            && metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() > self.election);
+        let deposed = match metrics.state {
+            ServerState::Leader => {
+                let acked = metrics.last_quorum_acked.as_ref();
+                !alone && acked.is_none_or(|acked| acked.elapsed() > self.election)
+            }
+            // With Pre-Vote a member that is cut off goes on naming the leader it had.
+            _ => self.notes.silence() > self.election * 2,
+        };
         metrics.current_leader.filter(|_| !deposed)
     }
 
@@ -325,6 +333,13 @@ impl Node {
             match self.ask_leader(request, deadline).await {
                 Ok(Response::Proposed) => return Ok(()),
                 Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
+                Err(NodeError::Unreached(error)) => {
+                    tracing::debug!(%error, "leader not reached");
+                    if self.pause(deadline).await.is_err() {
+                        return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
+                    }
+                    continue;
+                }
                 Err(NodeError::NoLeader) if asked => return Err(NodeError::TimedOut),
                 Err(error) => return Err(error),
             }
@@ -339,9 +354,11 @@ impl Node {
     /// `TimedOut` or `Stopped`: nothing may be read.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
         let index = loop {
-            match self.ask_leader(|| Request::ReadIndex, deadline).await? {
-                Response::ReadIndex(index) => break index,
-                other => tracing::debug!(answer = ?other, "no read index"),
+            match self.ask_leader(|| Request::ReadIndex, deadline).await {
+                Ok(Response::ReadIndex(index)) => break index,
+                Err(NodeError::Unreached(error)) => tracing::debug!(%error, "leader not reached"),
+                Ok(other) => tracing::debug!(answer = ?other, "no read index"),
+                Err(error) => return Err(error),
             }
             self.pause(deadline).await?;
         };
@@ -382,11 +399,19 @@ impl Node {
                     };
                     let channel = self.peers.channel(leader, &peer, Lane::Control);
                     let request = request();
-                    asked = true;
+                    let answer = async {
+                        // Before it is sent the leader cannot have taken it.
+                        let connected = tokio::time::timeout(left, channel.connection()).await;
+                        let unreached = |error| NodeError::Unreached(error);
+                        connected
+                            .map_err(|_| unreached(io::ErrorKind::TimedOut.into()))?
+                            .map_err(unreached)?;
+                        asked = true;
+                        let answer = channel.call(&request, left).await;
+                        Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())))
+                    };
                     tokio::select! {
-                        answer = channel.call(&request, left) => {
-                            return Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())));
-                        }
+                        answer = answer => return answer,
                         () = self.leader_other_than(Some(leader), left) => {}
                     }
                 }

@@ -15,6 +15,9 @@ use super::types::Raft;
 pub struct Notes {
     sent: AtomicU64,
     received: AtomicU64,
+    began: Instant,
+    /// When the last AppendEntries came, in milliseconds since `began`.
+    heard: AtomicU64,
     leading: Mutex<(Timestamp, Instant)>,
     metrics: Arc<Metrics>,
 }
@@ -23,7 +26,8 @@ impl Notes {
     /// Nothing noted yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         let leading = Mutex::new((Timestamp::now(), Instant::now()));
-        Self { sent: AtomicU64::new(0), received: AtomicU64::new(0), leading, metrics }
+        let zero = || AtomicU64::new(0);
+        Self { sent: zero(), received: zero(), began: Instant::now(), heard: zero(), leading, metrics }
     }
 
     /// What is told to Prometheus.
@@ -39,6 +43,13 @@ impl Notes {
     /// An AppendEntries came in.
     pub fn received(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(now, Ordering::Relaxed);
+    }
+
+    /// How long ago the last AppendEntries came in, or the node started.
+    pub fn silence(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
     }
 
     /// Appends sent and received since the start.

@@ -64,13 +64,32 @@ where
     take(body, limit, None).await.map(|whole| whole.bytes)
 }
 
-/// Room is asked for once, for the length that was announced: who holds some and waits for more could wait for ever.
+/// Reads the body. What is not taken is passed over up to [`LIMIT_BYTES`], because a client that is still sending does
+/// not look for an answer.
 async fn take<S, B>(body: S, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
     let mut body = std::pin::pin!(body);
+    let result = gather(&mut body, limit, room).await;
+    if matches!(result, Err(Broken::TooLarge | Broken::Busy)) {
+        let mut passed = 0;
+        while passed < LIMIT_BYTES
+            && let Ok(Some(Ok(piece))) = tokio::time::timeout(PIECE_TIMEOUT, body.next()).await
+        {
+            passed += piece.remaining();
+        }
+    }
+    result
+}
+
+/// Room is asked for once, for the length that was announced: who holds some and waits for more could wait for ever.
+async fn gather<S, B>(body: &mut S, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send + Unpin,
+    B: Buf,
+{
     let mut whole = Whole { bytes: Vec::new(), _room: None };
     while let Some(piece) = tokio::time::timeout(PIECE_TIMEOUT, body.next()).await.map_err(|_| Broken::Cut)? {
         let mut piece = piece.map_err(|_| Broken::Cut)?;

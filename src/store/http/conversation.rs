@@ -72,6 +72,8 @@ async fn talk(
     // Some clients of etcd look for the names as Go writes them.
     let mut connection = http1::Builder::new()
         .title_case_headers(true)
+        // A client may say that it sends no more and still wait for its answer, as etcd lets it.
+        .half_close(true)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(wire), exchange);
     let mut cancelled = pin!(stop.cancelled());

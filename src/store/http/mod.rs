@@ -55,7 +55,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The answer on a connection too many.
 const REFUSAL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 70\r\n\
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 71\r\n\
 Connection: close\r\n\r\n{\"message\":\"too many client connections to this node: try another one\"}";
 
 /// How long saying so may take.
