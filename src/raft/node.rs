@@ -14,15 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use super::hard_state::HardState;
 use super::log::LogStore;
+use super::metrics::Metrics;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
 use super::room;
 use super::snapshot::Folder;
 use super::state::{Observer, StateMachine};
-use super::types::{Peer, Proposal, Raft, Ticket};
+use super::types::{Peer, Proposal, Raft, RaftLogId, Ticket};
 use super::wire::{Hello, Request, Response};
 use super::{belong, steward};
 use crate::clock::{ClusterClock, LONGEST_STEP, Stamp, wall_nanos};
+use crate::keyspace::Memory;
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -50,6 +52,7 @@ pub struct Storage {
     pub(super) log: LogStore,
     pub(super) hard_state: HardState,
     pub(super) folder: Folder,
+    pub(super) metrics: Arc<Metrics>,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
     /// The member was removed from its cluster for good.
@@ -57,6 +60,11 @@ pub struct Storage {
 }
 
 impl Storage {
+    /// What is told to Prometheus.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Opens or makes the data folder of a node.
     ///
     /// # Errors
@@ -66,9 +74,10 @@ impl Storage {
         let folder = Folder::open(data_dir.join("snapshots"))?;
         let hard_state = HardState::open(&data_dir.join("state"))?;
         let identity = hard_state.read(IDENTITY)?;
-        let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
+        let metrics = Metrics::new().map_err(io::Error::other)?;
+        let log = LogStore::open(&data_dir.join("log"), hard_state.clone(), metrics.clone())?;
         let removed = hard_state.read(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, hard_state, folder, identity, removed })
+        Ok(Self { log, hard_state, folder, metrics, identity, removed })
     }
 
     /// Whether raft has never run with it, even if it is known already whose it is.
@@ -86,8 +95,8 @@ pub struct Tuning {
     pub election: Duration,
     /// Log entries between snapshots.
     pub snapshot_count: u64,
-    /// Indexes whose changes are remembered.
-    pub history: u64,
+    /// How much of what happened is remembered.
+    pub history: Memory,
 }
 
 /// A running member.
@@ -102,12 +111,43 @@ pub struct Node {
     pub(super) election: Duration,
 }
 
+/// How raft stands on a member.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The current term.
+    pub term: u64,
+    /// Whom this member voted for or follows in it; 0 when nobody.
+    pub voted_for: u64,
+    /// Who leads, as far as this member knows.
+    pub leader: Option<u64>,
+    /// Whether this member leads.
+    pub is_leader: bool,
+    /// Whether it has no vote.
+    pub is_learner: bool,
+    /// The last index of its log.
+    pub last_log: u64,
+    /// The last index that it knows to be committed.
+    pub committed: u64,
+    /// The last index applied to its state.
+    pub applied: u64,
+    /// The last index in its newest snapshot.
+    pub snapshot: u64,
+    /// On the leader: how far each member's log agrees with its own.
+    pub matched: BTreeMap<u64, u64>,
+}
+
 /// Why a proposal or a read did not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// No leader was found or reached, or it got no quorum, before the deadline. A proposal may still take effect.
     #[error("no leader with a quorum answered in time")]
     TimedOut,
+    /// Nobody that leads was known or reached all the time, so nothing was asked of anybody: nothing was proposed.
+    #[error("no leader")]
+    NoLeader,
+    /// The leader that this node knows of cannot be reached; it was not asked.
+    #[error("the leader cannot be reached: {0}")]
+    Unreached(io::Error),
     /// This node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
@@ -129,20 +169,20 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, hard_state, folder, identity: known, .. } = storage;
+        let Storage { log, hard_state, folder, metrics, identity: known, .. } = storage;
         if known.is_none() {
             hard_state.write(IDENTITY, &identity)?;
         }
-        let history = tuning.history;
-        let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
-        let state = opened.map_err(io::Error::other)??;
+        let (history, noted) = (tuning.history, metrics.clone());
+        let open = move || StateMachine::open(folder, history, observer, noted);
+        let state = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         // Entries that are neither in the log nor in the snapshot are lost; an empty state in their place is not.
         let applied = state.read().applied;
         if log.purged() > applied {
             let what = "the log begins behind the newest snapshot: a snapshot is missing in the data folder";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let notes = Arc::new(Notes::default());
+        let notes = Arc::new(Notes::new(metrics));
         let peers = Peers::new(identity.cluster, identity.member, notes.clone());
         let config = config(tuning).map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
@@ -188,14 +228,19 @@ impl Node {
     }
 
     /// The member that leads and has a quorum behind it, as far as this node knows. A leader that no quorum has
-    /// answered for an election's time does not count.
+    /// answered for an election's time does not count, nor one that this node has not heard from for twice as long.
     pub fn acting_leader(&self) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-        let deposed = metrics.state == ServerState::Leader
-            && !alone
-            && metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() > self.election);
+        let deposed = match metrics.state {
+            ServerState::Leader => {
+                let acked = metrics.last_quorum_acked.as_ref();
+                !alone && acked.is_none_or(|acked| acked.elapsed() > self.election)
+            }
+            // With Pre-Vote a member that is cut off goes on naming the leader it had.
+            _ => self.notes.silence() > self.election * 2,
+        };
         metrics.current_leader.filter(|_| !deposed)
     }
 
@@ -247,6 +292,42 @@ impl Node {
         self.log.size_on_disk()
     }
 
+    /// What is told to Prometheus.
+    pub fn metrics(&self) -> &Metrics {
+        self.notes.metrics()
+    }
+
+    /// How raft stands, for people and for Prometheus.
+    pub fn status(&self) -> Status {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<RaftLogId>| id.map_or(0, |id| id.index);
+        let matched = metrics.replication.iter().flatten();
+        Status {
+            term: metrics.current_term,
+            voted_for: metrics.vote.leader_id.voted_for,
+            leader: metrics.current_leader,
+            is_leader: metrics.state == ServerState::Leader,
+            is_learner: metrics.state == ServerState::Learner,
+            last_log: metrics.last_log_index.unwrap_or_default(),
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            snapshot: index(&metrics.snapshot),
+            matched: matched.map(|(id, matched)| (*id, index(matched))).collect(),
+        }
+    }
+
+    /// Bytes of the newest snapshot on disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn snapshot_size(&self) -> io::Result<u64> {
+        match self.state.folder().newest()? {
+            Some(path) => Ok(std::fs::metadata(path)?.len()),
+            None => Ok(0),
+        }
+    }
+
     /// What the node noted of its own running.
     pub fn notes(&self) -> &Notes {
         &self.notes
@@ -296,14 +377,25 @@ impl Node {
     /// are applied once. The results come out of this node's own state machine.
     ///
     /// # Errors
-    /// `TimedOut`: the outcome is unknown. `Stopped`: they were not proposed here.
+    /// `TimedOut`: the outcome is unknown. `NoLeader` and `Stopped`: they were not proposed here.
     pub async fn propose(&self, ticket: Ticket, commands: Bytes, deadline: Instant) -> Result<(), NodeError> {
+        let mut asked = false;
         loop {
             let request = || Request::Propose { ticket, commands: commands.clone() };
-            match self.ask_leader(request, deadline).await? {
-                Response::Proposed => return Ok(()),
-                other => tracing::debug!(answer = ?other, "proposal not taken"),
+            match self.ask_leader(request, deadline).await {
+                Ok(Response::Proposed) => return Ok(()),
+                Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
+                Err(NodeError::Unreached(error)) => {
+                    tracing::debug!(%error, "leader not reached");
+                    if self.pause(deadline).await.is_err() {
+                        return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
+                    }
+                    continue;
+                }
+                Err(NodeError::NoLeader) if asked => return Err(NodeError::TimedOut),
+                Err(error) => return Err(error),
             }
+            asked = true;
             self.pause(deadline).await?;
         }
     }
@@ -314,9 +406,11 @@ impl Node {
     /// `TimedOut` or `Stopped`: nothing may be read.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
         let index = loop {
-            match self.ask_leader(|| Request::ReadIndex, deadline).await? {
-                Response::ReadIndex(index) => break index,
-                other => tracing::debug!(answer = ?other, "no read index"),
+            match self.ask_leader(|| Request::ReadIndex, deadline).await {
+                Ok(Response::ReadIndex(index)) => break index,
+                Err(NodeError::Unreached(error)) => tracing::debug!(%error, "leader not reached"),
+                Ok(other) => tracing::debug!(answer = ?other, "no read index"),
+                Err(error) => return Err(error),
             }
             self.pause(deadline).await?;
         };
@@ -329,17 +423,19 @@ impl Node {
     }
 
     /// Puts a request to the leader, which may be this node; waits for one to be known. When another takes over while
-    /// the answer is awaited, that one is asked: the old one may be cut off and never answer.
+    /// the answer is awaited, that one is asked: the old one may be cut off and never answer. `NoLeader` when nobody
+    /// was asked until the deadline.
     pub(super) async fn ask_leader(
         &self,
         request: impl Fn() -> Request,
         deadline: Instant,
     ) -> Result<Response, NodeError> {
+        let mut asked = false;
         loop {
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
-                return Err(NodeError::TimedOut);
+                return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
             }
             let leader = self.leader();
             match leader {
@@ -355,14 +451,23 @@ impl Node {
                     };
                     let channel = self.peers.channel(leader, &peer, Lane::Control);
                     let request = request();
-                    tokio::select! {
-                        answer = channel.call(&request, left) => {
-                            if let Ok(Response::Removed) = answer {
-                                self.notes.removed();
-                                return Err(NodeError::Stopped("it was removed from its cluster".into()));
-                            }
-                            return Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())));
+                    let answer = async {
+                        // Before it is sent the leader cannot have taken it.
+                        let connected = tokio::time::timeout(left, channel.connection()).await;
+                        let unreached = |error| NodeError::Unreached(error);
+                        connected
+                            .map_err(|_| unreached(io::ErrorKind::TimedOut.into()))?
+                            .map_err(unreached)?;
+                        asked = true;
+                        let answer = channel.call(&request, left).await;
+                        if let Ok(Response::Removed) = answer {
+                            self.notes.removed();
+                            return Err(NodeError::Stopped("it was removed from its cluster".into()));
                         }
+                        Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())))
+                    };
+                    tokio::select! {
+                        answer = answer => return answer,
                         () = self.leader_other_than(Some(leader), left) => {}
                     }
                 }

@@ -15,7 +15,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let (wal, opened) = Wal::open(folder.path(), SEGMENT).unwrap();
+        let (wal, opened) = Wal::open(folder.path(), SEGMENT, Metrics::new().unwrap()).unwrap();
         assert!(opened.fresh);
         Self { folder, wal: Some(wal) }
     }
@@ -39,7 +39,8 @@ impl Fixture {
     /// Closes the log and opens it again.
     fn reopen(&mut self) -> io::Result<Opened> {
         self.wal = None;
-        let (wal, opened) = Wal::open(self.folder.path(), SEGMENT)?;
+        let (wal, opened) =
+            Wal::open(self.folder.path(), SEGMENT, Metrics::new().map_err(io::Error::other)?)?;
         self.wal = Some(wal);
         Ok(opened)
     }
