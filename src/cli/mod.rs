@@ -4,16 +4,22 @@
 mod say;
 
 mod agent;
+mod backup;
 mod completion;
 mod context;
+mod etcd;
+mod etcdctl;
 mod failure;
 mod heartbeat;
 mod kv;
+mod links;
 mod logging;
 mod machine;
 mod member;
+mod password;
 mod reboot;
 mod rebootd;
+mod restore;
 mod signals;
 mod span;
 mod status;
@@ -51,7 +57,7 @@ pub struct Cli {
 // A variant without a comment shows its arguments' own, which is longer than one line.
 #[derive(Subcommand, Debug)]
 enum Command {
-    Store(store::Args),
+    Store(Box<store::Args>),
     /// Read, write and watch keys
     Kv(kv::Args),
     /// Look at the members of the store's cluster
@@ -66,19 +72,31 @@ enum Command {
     Reboot(reboot::Args),
     /// Keep a key alive while a service is healthy, and watch such keys
     Heartbeat(heartbeat::Args),
+    /// Write a copy of all keys to a file, or check such a file
+    Backup(backup::Args),
+    /// Replace all keys by those of a backup, or start a new cluster with them
+    Restore(restore::Args),
     /// The whole cluster on one screen
     Status(status::Args),
     Completion(completion::Args),
 }
 
 /// Parses the command line, runs the command and turns its result into an exit status: 0, 64 for wrong use or
-/// configuration, 1 otherwise unless a command documents more.
+/// configuration, 1 otherwise unless a command documents more. Called through a link with another program's name, it
+/// takes that program's command line and ends with its statuses.
 pub fn main() -> ExitCode {
+    if let Some(code) = links::run() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match run(cli) {
+    ended(run(cli))
+}
+
+fn ended(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
@@ -92,7 +110,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::load(cli.global)?;
     match cli.command {
-        Command::Store(args) => store::run(args, &context),
+        Command::Store(args) => store::run(*args, &context),
         Command::Kv(args) => kv::run(args, &context),
         Command::Member(args) => member::run(args, &context),
         Command::Agent(args) => agent::run(args, &context),
@@ -101,6 +119,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Rebootd(args) => rebootd::run(args, &context),
         Command::Reboot(args) => reboot::run(args, &context),
         Command::Heartbeat(args) => heartbeat::run(args, &context),
+        Command::Backup(args) => backup::run(args, &context),
+        Command::Restore(args) => restore::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Completion(args) => completion::run(args),
     }

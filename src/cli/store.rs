@@ -78,6 +78,34 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     history_events: Option<u64>,
 
+    /// Find the first members in this directory of a v2 store, as GET /new?size=3 of any store hands out
+    #[arg(long, value_name = "URL")]
+    discovery: Option<String>,
+
+    /// When the discovered cluster is full already: "learner" to become a read replica, "exit" to end [default: learner]
+    #[arg(long, value_name = "WHAT")]
+    discovery_fallback: Option<String>,
+
+    /// HTTP proxy on the way to the discovery URL
+    #[arg(long, value_name = "URL")]
+    discovery_proxy: Option<String>,
+
+    /// Find the first members by the _etcd-server._tcp records of this domain
+    #[arg(long, value_name = "DOMAIN")]
+    discovery_srv: Option<String>,
+
+    /// Ask for _etcd-server-NAME._tcp instead
+    #[arg(long, value_name = "NAME")]
+    discovery_srv_name: Option<String>,
+
+    /// Name server to ask for SRV records [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    discovery_srv_resolver: Option<String>,
+
+    /// Listen on etcd's old ports as well: 4001 for clients, 7001 for members
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    legacy_ports: Option<bool>,
+
     /// Join the cluster with these client URLs: the node adds itself if it is no member yet, and waits for the cluster
     /// when it cannot be reached. Passed over when there is data already
     #[arg(long, value_name = "URLS", value_delimiter = ',', conflicts_with = "initial_cluster")]
@@ -116,6 +144,14 @@ impl Args {
             join: self.join.or(base.join),
             read_replica: self.read_replica.then_some(true).or(base.read_replica),
             force_new_cluster: self.force_new_cluster.or(base.force_new_cluster),
+            discovery: self.discovery.or(base.discovery),
+            discovery_fallback: self.discovery_fallback.or(base.discovery_fallback),
+            discovery_proxy: self.discovery_proxy.or(base.discovery_proxy),
+            discovery_srv: self.discovery_srv.or(base.discovery_srv),
+            discovery_srv_name: self.discovery_srv_name.or(base.discovery_srv_name),
+            discovery_srv_resolver: self.discovery_srv_resolver.or(base.discovery_srv_resolver),
+            legacy_ports: self.legacy_ports.or(base.legacy_ports),
+            ..base
         }
     }
 }
@@ -123,6 +159,11 @@ impl Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let settings = StoreSettings::try_from(args.over(context.section()?))?;
     logging::init();
+    serve(settings)
+}
+
+/// Runs a node until it is asked to end; logging must have been started.
+pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();

@@ -3,6 +3,7 @@
 
 mod belong;
 mod channel;
+mod copy;
 mod force;
 mod hard_state;
 mod introduce;
@@ -12,6 +13,7 @@ mod members;
 mod network;
 mod node;
 mod notes;
+mod offline;
 mod plan;
 mod room;
 mod serve;
@@ -24,9 +26,11 @@ mod types;
 mod wal;
 mod wire;
 
+pub use copy::copy_alone;
 pub use introduce::introduce;
 pub use latency::Latency;
 pub use node::{Identity, Node, NodeError, Storage, Tuning};
+pub use offline::{found, read as read_folder};
 pub use plan::has_quorum;
 pub use serve::serve;
 pub use standing::{Place, Standing};

@@ -31,7 +31,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const KEPT_ENTRIES: u64 = 5000;
 
 /// The name under which the identity is kept.
-const IDENTITY: &str = "identity";
+pub(super) const IDENTITY: &str = "identity";
+
 /// The name under which is kept that the member was removed.
 pub(super) const REMOVED: &str = "removed";
 
@@ -68,6 +69,11 @@ impl Storage {
         let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
         let removed = hard_state.read(REMOVED)?.unwrap_or_default();
         Ok(Self { log, hard_state, folder, identity, removed })
+    }
+
+    /// Whether raft has never run with it, even if it is known already whose it is.
+    pub fn is_blank(&self) -> bool {
+        !self.log.has_vote()
     }
 }
 

@@ -53,8 +53,9 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationTok
     }
 }
 
-async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
-    tune(&stream)?;
+/// Reads the first line, which must be that of a peer.
+async fn greet(stream: &mut TcpStream) -> io::Result<()> {
+    tune(stream)?;
     let greeting = async {
         let mut preface = [0; PREFACE.len()];
         stream.read_exact(&mut preface).await?;
@@ -63,7 +64,11 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
         }
         Ok(())
     };
-    tokio::time::timeout(HELLO_TIMEOUT, greeting).await??;
+    tokio::time::timeout(HELLO_TIMEOUT, greeting).await?
+}
+
+async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
+    greet(&mut stream).await?;
     let (read, write) = stream.into_split();
     let mut source = FramedRead::new(read, wire::codec());
     let mut sink = FramedWrite::new(write, wire::codec());

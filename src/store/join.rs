@@ -7,7 +7,7 @@ use url::Url;
 
 use super::members::{cluster_id, member_id};
 use crate::client::{Client, ClientError};
-use crate::config::{ClientFragment, ClientSettings, StoreSettings};
+use crate::config::{Bootstrap, ClientFragment, ClientSettings, StoreSettings};
 use crate::raft::{Identity, Introduction, Peer, introduce};
 
 /// Between two tries to find the cluster.
@@ -66,7 +66,9 @@ pub struct Origin {
 pub fn found(settings: &StoreSettings) -> Origin {
     let mut founders = BTreeMap::new();
     for (name, peer_urls) in &settings.initial_cluster {
-        let peer = Peer { name: name.clone(), peer_urls: peer_urls.clone() };
+        // A name that was made up for an SRV record is this node's alone, and all must found the same cluster.
+        let name = if matches!(settings.bootstrap, Bootstrap::Srv(_)) { String::new() } else { name.clone() };
+        let peer = Peer { name, peer_urls: peer_urls.clone() };
         founders.insert(member_id(peer_urls, &settings.token), peer);
     }
     let member = member_id(&settings.advertise_peer, &settings.token);
@@ -155,11 +157,14 @@ async fn enrol_once(
     settings: &StoreSettings,
 ) -> Result<Option<Vec<Vec<String>>>, ClientError> {
     let mine = &settings.advertise_peer;
-    let (own, others): (Vec<_>, Vec<_>) = client
-        .members()
-        .await?
-        .into_iter()
-        .partition(|member| member.peer_urls.iter().any(|url| mine.contains(url)));
+    let Some(standings) = client.standings().await? else {
+        // Before anything is added there: an etcd would count the newcomer for its majority.
+        let message = "what answers there is not Muster".into();
+        return Err(ClientError::Declined { status: 404, message });
+    };
+    let members = standings.into_iter().map(|standing| standing.member);
+    let (own, others): (Vec<_>, Vec<_>) =
+        members.partition(|member| member.peer_urls.iter().any(|url| mine.contains(url)));
     if !own.is_empty() {
         return Ok(Some(others.into_iter().map(|member| member.peer_urls).collect()));
     }

@@ -76,5 +76,8 @@ mod tests {
         let id = member_id(&["http://localhost:2380".into()], "etcd-cluster");
         assert_eq!(format!("{id:x}"), "8e9e05c52164694d");
         assert_eq!(format!("{:x}", cluster_id(&[id])), "cdf818194e3a8c32");
+        // As it registers with a discovery URL, which is the token then.
+        let id = member_id(&["http://127.0.0.1:31382".into()], "http://127.0.0.1:31379/v2/keys/d");
+        assert_eq!(format!("{id:x}"), "c9838b858e006d7a");
     }
 }

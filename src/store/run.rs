@@ -11,12 +11,13 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::desk::Desk;
+use super::discovery::{self, DiscoveryError};
 use super::http;
 use super::join::{self, JoinError, Origin};
 use super::{Store, StoreError};
-use crate::config::StoreSettings;
+use crate::config::{Bootstrap, StoreSettings};
 use crate::keyspace::Command;
-use crate::raft::{self, Node, Storage, Tuning};
+use crate::raft::{self, Identity, Node, Storage, Tuning};
 
 /// How long a stopping leader waits for another to take over.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(3);
@@ -43,6 +44,17 @@ pub enum RunError {
         /// What is wrong with it.
         cause: io::Error,
     },
+    /// The data folder holds what another program left there.
+    #[error(
+        "{folder} holds the data of an etcd, which is not Muster's: choose another data folder, and copy the keys"
+    )]
+    Foreign {
+        /// The folder.
+        folder: String,
+    },
+    /// The cluster's members were not found.
+    #[error("{0}")]
+    Discovery(#[from] DiscoveryError),
     /// This node could not join its cluster.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -75,7 +87,7 @@ pub async fn run(
     let peers = bind(&settings.listen_peer).await?;
     let (desk, node) = tokio::select! {
         started = start(&settings) => started?,
-        // It may be waiting for a cluster to join.
+        // It may be waiting for a cluster to join or for other first members.
         () = stop.cancelled() => return Ok(()),
     };
     let id = node.identity().clone();
@@ -96,7 +108,14 @@ pub async fn run(
 
     let serve = async {
         publish(&store, &settings).await?;
-        tracing::info!(name = settings.name, member, "published, ready to serve client requests");
+        let urls = settings.advertise_client.join(" ");
+        // In etcd's words, for which scripts wait.
+        tracing::info!(
+            "published {{Name:{} ClientURLs:[{urls}]}} to cluster {:x}",
+            settings.name,
+            id.cluster
+        );
+        tracing::info!("ready to serve client requests");
         ready();
         std::future::pending().await
     };
@@ -130,6 +149,9 @@ pub async fn run(
 async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {
     let unusable = |cause| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
     let folder = settings.data_dir.clone();
+    if folder.join("member").join("wal").exists() {
+        return Err(RunError::Foreign { folder: folder.display().to_string() });
+    }
     let opened = tokio::task::spawn_blocking(move || Storage::open(&folder)).await;
     let mut storage = opened.map_err(io::Error::other).and_then(|opened| opened).map_err(unusable)?;
     if settings.force_new_cluster {
@@ -138,21 +160,7 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunEr
         );
         storage.force_new_cluster(&settings.advertise_peer).map_err(unusable)?;
     }
-    let Origin { identity, founders } = match &storage.identity {
-        Some(identity) if storage.removed => {
-            let folder = settings.data_dir.display().to_string();
-            return Err(RunError::Removed { member: identity.member, folder });
-        }
-        // The first start may have ended before the first members were written: then they are written now.
-        Some(identity) if settings.found_cluster && settings.join.is_none() => {
-            let Origin { identity: same, founders } = join::found(settings);
-            let founders = if same == *identity { founders } else { BTreeMap::new() };
-            Origin { identity: identity.clone(), founders }
-        }
-        Some(identity) => Origin { identity: identity.clone(), founders: BTreeMap::new() },
-        None if settings.found_cluster && settings.join.is_none() => join::found(settings),
-        None => join::newcomer(settings).await?,
-    };
+    let Origin { identity, founders } = origin(settings, &storage).await?;
     let desk = Arc::new(Desk::new(identity.member));
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
@@ -162,6 +170,33 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunEr
     };
     let node = Node::start(storage, identity, founders, &tuning, desk.clone()).await.map_err(unusable)?;
     Ok((desk, node))
+}
+
+/// Who this node is, and with whom it founds its cluster.
+async fn origin(settings: &StoreSettings, storage: &Storage) -> Result<Origin, RunError> {
+    let known = |identity: &Identity| Origin { identity: identity.clone(), founders: BTreeMap::new() };
+    let settings = match &storage.identity {
+        Some(identity) if storage.removed => {
+            let folder = settings.data_dir.display().to_string();
+            return Err(RunError::Removed { member: identity.member, folder });
+        }
+        Some(identity) if settings.bootstrap != Bootstrap::Listed && !storage.is_blank() => {
+            tracing::info!("there is data already: discovery is not asked");
+            return Ok(known(identity));
+        }
+        Some(_) | None => &discovery::resolve(settings).await?,
+    };
+    let founds = settings.found_cluster && settings.join.is_none();
+    match &storage.identity {
+        // The first start may have ended before the first members were written: then they are written now.
+        Some(identity) if founds => {
+            let found = join::found(settings);
+            Ok(if found.identity == *identity { found } else { known(identity) })
+        }
+        Some(identity) => Ok(known(identity)),
+        None if founds => Ok(join::found(settings)),
+        None => Ok(join::newcomer(settings).await?),
+    }
 }
 
 /// Makes name and client URLs known to the cluster; waits for a leader as long as it takes.

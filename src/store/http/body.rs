@@ -26,6 +26,18 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
+    up_to(body, LIMIT_BYTES).await
+}
+
+/// The whole body, of `limit` bytes at most.
+///
+/// # Errors
+/// As [`read`].
+pub async fn up_to<S, B>(body: S, limit: usize) -> Result<Vec<u8>, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
     let mut body = std::pin::pin!(body);
     let mut bytes = Vec::new();
     while let Some(piece) = body.next().await {
@@ -36,7 +48,7 @@ where
             let length = chunk.len();
             piece.advance(length);
         }
-        if bytes.len() > LIMIT_BYTES {
+        if bytes.len() > limit {
             return Err(ApiError::request(210, "http: POST too large"));
         }
     }

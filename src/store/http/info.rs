@@ -14,7 +14,7 @@ use crate::raft::Latency;
 use crate::store::{Consistency, Store};
 
 /// The etcd release whose v2 API this is; what `/version` says, because clients decide by it.
-const ETCD_SERVER: &str = "3.4.23";
+pub const ETCD_SERVER: &str = "3.4.23";
 const ETCD_CLUSTER: &str = "3.4.0";
 
 /// How long `/health` waits for the quorum.

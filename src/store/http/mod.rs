@@ -2,13 +2,16 @@
 
 mod answer;
 mod auth;
+mod backup;
 mod body;
+mod discovery;
 mod form;
 mod go;
 mod guard;
 mod info;
 mod json;
 mod keys;
+mod machines;
 mod media;
 mod members;
 mod params;
@@ -33,6 +36,8 @@ use warp::http::{HeaderMap, Method, Uri};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
+
+pub use info::ETCD_SERVER as ETCD_VERSION;
 
 use super::Store;
 use answer::{method_not_allowed, not_found, with_cors};
@@ -181,13 +186,19 @@ where
         }
         return members::answer(&api.store, method, rest, query, headers, body).await;
     }
-    if let Some(rest) = path::below(path, b"/muster") {
+    if let Some(page) = path::below(path, b"/muster/v1") {
         if *method != Method::GET
             && let Err(denied) = guard::require_root(api, headers).await
         {
             return denied;
         }
-        return members::answer_own(&api.store, method, rest, query).await;
+        return match page {
+            b"/leader" => members::answer_own(&api.store, method, page, query).await,
+            page if page.starts_with(b"/members") => {
+                members::answer_own(&api.store, method, page, query).await
+            }
+            page => backup::answer(api, method, page, query, headers, body).await,
+        };
     }
     let get = *method == Method::GET;
     match path {
@@ -201,6 +212,7 @@ where
         b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" | b"/version" | b"/health" => {
             method_not_allowed("GET")
         }
+        b"/new" => discovery::new_registry(api, method, query, headers).await,
         _ => not_found(),
     }
 }
