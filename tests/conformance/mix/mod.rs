@@ -1,7 +1,8 @@
 //! Long mixes of random requests: whatever the tables forgot. etcd is the model: both get the same, and whole answers
 //! are compared.
 //!
-//! `MUSTER_TEST_SEED` repeats a mix, `MUSTER_TEST_REQUESTS` says how long each is. On a difference the test prints
+//! `MUSTER_TEST_SEED` repeats a mix, `MUSTER_TEST_TIMES` makes each so many times as long, `MUSTER_TEST_REQUESTS` says
+//! exactly how long. On a difference the test prints
 //! both, and the shortest list of requests it can find that leads there.
 
 mod auth;
@@ -57,7 +58,7 @@ impl Mix {
     /// Plays it with the seed and the length that the environment says.
     fn run(&self) {
         let seed = seed();
-        let count = number("MUSTER_TEST_REQUESTS").map_or(self.steps, |count| count as usize);
+        let count = length(self.steps);
         println!("MUSTER_TEST_SEED={seed} MUSTER_TEST_REQUESTS={count}");
         let steps = self.plan(seed, count);
         let Some(mut pair) = Pair::start() else { return };
@@ -97,6 +98,12 @@ impl Mix {
 fn seed() -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
     number("MUSTER_TEST_SEED").unwrap_or_else(now)
+}
+
+/// How many requests the environment asks for where `usual` are usual.
+fn length(usual: usize) -> usize {
+    let times = number("MUSTER_TEST_TIMES").unwrap_or(1) as usize;
+    number("MUSTER_TEST_REQUESTS").map_or(usual * times, |count| count as usize)
 }
 
 fn number(variable: &str) -> Option<u64> {
