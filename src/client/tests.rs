@@ -108,7 +108,7 @@ async fn refreshes_are_repeated_because_twice_is_as_good_as_once() {
     let refresh =
         PutOptions { refresh: true, ttl: Some(10), prev_exist: Some(true), ..PutOptions::default() };
     client.put("/k", &refresh).await.expect("the living one takes it");
-    assert_eq!(living.seen(), ["PUT /v2/keys/k?refresh=true&prevExist=true ttl=10"]);
+    assert_eq!(living.seen(), ["PUT /v2/keys/k?prevExist=true&refresh=true ttl=10"]);
 }
 
 #[tokio::test]
