@@ -11,12 +11,14 @@ mod serve;
 mod sessions;
 mod snapshot;
 mod state;
+mod status;
 mod types;
 mod wire;
 
-pub use node::{Identity, Node, NodeError, Status, Storage, Tuning};
+pub use node::{Identity, Node, NodeError, Storage, Tuning};
 pub use serve::serve;
 pub use state::{Observer, Outcome, Replica, StateMachine};
+pub use status::Status;
 pub use types::{Peer, RaftLogId, Ticket};
 
 use std::hash::{BuildHasher, Hasher, RandomState};
