@@ -128,6 +128,22 @@ fn a_watcher_that_leaves_is_forgotten_at_once() {
     });
 }
 
+#[test]
+fn watches_end_properly_when_their_node_stops() {
+    let mut cluster = Cluster::start(1, &[]);
+    let open = |target: &str| {
+        let mut connection = Connection::open(&cluster.nodes[0].url()).expect("a connection");
+        connection.send("GET", &format!("/v2/keys{target}"), None).expect("sent");
+        assert_eq!(connection.read_head().expect("headers").status, 200);
+        connection
+    };
+    let mut watches = ["/a?wait=true", "/a?wait=true&stream=true"].map(open);
+    cluster.nodes[0].terminate();
+    for watch in &mut watches {
+        assert_eq!(watch.chunk().expect("an end"), None);
+    }
+}
+
 /// The value of each write to a stream's key: large enough to fill what the system keeps for a socket.
 fn large(number: u64) -> String {
     format!("value={number}-{}", "x".repeat(64 << 10))

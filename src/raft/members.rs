@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use openraft::async_runtime::WatchReceiver;
 
 use super::network::Lane;
-use super::node::{Node, NodeError, REMOVED};
+use super::node::{Node, NodeError};
 use super::standing::Standing;
+use super::storage::REMOVED;
 use super::types::Peer;
 use super::wire::{Introduction, Request, Response};
 

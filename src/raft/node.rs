@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,6 @@ use bytes::Bytes;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
-use serde::{Deserialize, Serialize};
 
 use super::hard_state::HardState;
 use super::log::LogStore;
@@ -18,9 +16,9 @@ use super::metrics::Metrics;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
 use super::room;
-use super::snapshot::Folder;
 use super::state::{Observer, StateMachine};
-use super::types::{Peer, Proposal, Raft, RaftLogId, Ticket};
+use super::storage::{IDENTITY, Identity, Storage};
+use super::types::{Peer, Proposal, Raft, Ticket};
 use super::wire::{Hello, Request, Response};
 use super::{belong, steward};
 use crate::clock::{ClusterClock, LONGEST_STEP, Stamp, wall_nanos};
@@ -31,60 +29,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
 const KEPT_ENTRIES: u64 = 5000;
-
-/// The name under which the identity is kept.
-pub(super) const IDENTITY: &str = "identity";
-
-/// The name under which is kept that the member was removed.
-pub(super) const REMOVED: &str = "removed";
-
-/// Who this data folder belongs to; written once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The member's id.
-    pub member: u64,
-    /// The cluster's id.
-    pub cluster: u64,
-}
-
-/// What a node keeps on disk.
-pub struct Storage {
-    pub(super) log: LogStore,
-    pub(super) hard_state: HardState,
-    pub(super) folder: Folder,
-    pub(super) metrics: Arc<Metrics>,
-    /// Whose it is; `None` in a new data folder.
-    pub identity: Option<Identity>,
-    /// The member was removed from its cluster for good.
-    pub removed: bool,
-}
-
-impl Storage {
-    /// What is told to Prometheus.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// Opens or makes the data folder of a node.
-    ///
-    /// # Errors
-    /// The folder cannot be used, or another process uses it.
-    pub fn open(data_dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(data_dir)?;
-        let folder = Folder::open(data_dir.join("snapshots"))?;
-        let hard_state = HardState::open(&data_dir.join("state"))?;
-        let identity = hard_state.read(IDENTITY)?;
-        let metrics = Metrics::new().map_err(io::Error::other)?;
-        let log = LogStore::open(&data_dir.join("log"), hard_state.clone(), metrics.clone())?;
-        let removed = hard_state.read(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, hard_state, folder, metrics, identity, removed })
-    }
-
-    /// Whether raft has never run with it, even if it is known already whose it is.
-    pub fn is_blank(&self) -> bool {
-        !self.log.has_vote()
-    }
-}
 
 /// How raft is to run.
 #[derive(Clone, Debug)]
@@ -109,31 +53,6 @@ pub struct Node {
     pub(super) peers: Peers,
     notes: Arc<Notes>,
     pub(super) election: Duration,
-}
-
-/// How raft stands on a member.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// The current term.
-    pub term: u64,
-    /// Whom this member voted for or follows in it; 0 when nobody.
-    pub voted_for: u64,
-    /// Who leads, as far as this member knows.
-    pub leader: Option<u64>,
-    /// Whether this member leads.
-    pub is_leader: bool,
-    /// Whether it has no vote.
-    pub is_learner: bool,
-    /// The last index of its log.
-    pub last_log: u64,
-    /// The last index that it knows to be committed.
-    pub committed: u64,
-    /// The last index applied to its state.
-    pub applied: u64,
-    /// The last index in its newest snapshot.
-    pub snapshot: u64,
-    /// On the leader: how far each member's log agrees with its own.
-    pub matched: BTreeMap<u64, u64>,
 }
 
 /// Why a proposal or a read did not come about.
@@ -295,37 +214,6 @@ impl Node {
     /// What is told to Prometheus.
     pub fn metrics(&self) -> &Metrics {
         self.notes.metrics()
-    }
-
-    /// How raft stands, for people and for Prometheus.
-    pub fn status(&self) -> Status {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let index = |id: &Option<RaftLogId>| id.map_or(0, |id| id.index);
-        let matched = metrics.replication.iter().flatten();
-        Status {
-            term: metrics.current_term,
-            voted_for: metrics.vote.leader_id.voted_for,
-            leader: metrics.current_leader,
-            is_leader: metrics.state == ServerState::Leader,
-            is_learner: metrics.state == ServerState::Learner,
-            last_log: metrics.last_log_index.unwrap_or_default(),
-            committed: index(&metrics.local_committed),
-            applied: index(&metrics.last_applied),
-            snapshot: index(&metrics.snapshot),
-            matched: matched.map(|(id, matched)| (*id, index(matched))).collect(),
-        }
-    }
-
-    /// Bytes of the newest snapshot on disk.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn snapshot_size(&self) -> io::Result<u64> {
-        match self.state.folder().newest()? {
-            Some(path) => Ok(std::fs::metadata(path)?.len()),
-            None => Ok(0),
-        }
     }
 
     /// What the node noted of its own running.

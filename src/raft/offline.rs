@@ -8,10 +8,10 @@ use std::sync::Arc;
 use openraft::storage::RaftLogStorage;
 use openraft::{EntryPayload, Membership, RaftLogReader};
 
-use super::node::{IDENTITY, Identity, Storage};
 use super::sessions::Sessions;
 use super::snapshot::{self, Meta};
 use super::state::{Observer, Outcome, Replica, StateMachine};
+use super::storage::{IDENTITY, Identity, Storage};
 use super::types::{CommittedLeader, Peer, RaftLogId, RaftMembership};
 use crate::keyspace::{Frozen, Keyspace};
 

@@ -2,8 +2,8 @@
 //! manual has the same list (`contrib/doc/store.md`).
 //!
 //! Not visible on one node, and so not here: reads are linearizable unless they say `quorum=false`, more events are kept
-//! than the last 1000, keys run out within 50 ms instead of 500 ms, and a stream whose reader falls behind is closed
-//! instead of going silent.
+//! than the last 1000, keys run out within 50 ms instead of 500 ms, and a stream whose reader falls behind goes on
+//! from the history or is closed, instead of going silent.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
