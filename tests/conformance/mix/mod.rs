@@ -22,9 +22,8 @@ mod watches;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Pair;
-use crate::common::http::Answer;
 use dice::Dice;
-use play::{describe, play, shrink};
+use play::{Harm, describe, play, shrink};
 use request::Request;
 
 /// One thing to do on both servers.
@@ -161,8 +160,7 @@ fn a_damaged_answer_in_a_mix_is_noticed_and_named() {
     let Some(mut pair) = Pair::start() else { return };
     let mut dice = Dice::new(1);
     let write = Step::Ask(Request::new("PUT", "~/damaged?ttl=1000").form("value=1"));
-    type Damage<'a> = (&'a str, &'a dyn Fn(&mut Answer));
-    let damages: [Damage<'_>; 9] = [
+    let damages: [(&str, Harm); 9] = [
         ("another status", &|answer| answer.status += 1),
         ("a header that is gone", &|answer| drop(answer.headers.remove(0))),
         ("a header in other letters", &|answer| answer.headers[0].0.make_ascii_lowercase()),
