@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::Pair;
+use super::pair::Reply;
 use crate::common::http::Answer;
 
 /// Takes from an answer of ours what mixes of random requests meet again and again. Only one thing: etcd refuses a
@@ -19,6 +20,13 @@ pub fn level(ours: &mut Answer, theirs: &Answer) {
     if refused && theirs.header("Connection") == Some("close") && theirs.header("Date").is_none() {
         ours.headers.retain(|(name, _)| name != "Date");
     }
+}
+
+/// Whether etcd has refused a request and closed so abruptly that its answer was lost on the way, as it does now and then
+/// to broken requests.
+pub fn lost(ours: &Reply, theirs: &Reply) -> bool {
+    let refused = |answer: &Answer| answer.status == 400 && answer.header("Connection") == Some("close");
+    theirs.is_err() && ours.as_ref().is_ok_and(refused)
 }
 
 /// Long enough for what is to come, short enough to wait for what is not.

@@ -81,20 +81,18 @@ fn a_signal_ends_a_watch_that_waits() {
         for (sent, status) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 128 + 15)] {
             let mut child = link.command(&url).args(words).spawn().expect("it runs");
             // Ready for signals when its request has arrived.
-            wait_for("the watch to begin", LIMIT, || threads_wait(child.id()));
+            wait_for("the watch to begin", LIMIT, || watchers(&cluster) == 1);
             signal(&child, sent);
             assert_eq!(number(&mut child), status, "{words:?} {sent} {of_exec}");
+            wait_for("the watch to be gone", LIMIT, || watchers(&cluster) == 0);
         }
     }
 }
 
-/// Whether the process has a connection: then it has set up its signals, too.
-fn threads_wait(pid: u32) -> bool {
-    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let sockets = files.flatten().filter(|file| {
-        std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
-    });
-    sockets.count() > 2
+/// How many watches wait on the node. Whoever waits there has set up its signals, too.
+fn watchers(cluster: &Cluster) -> u64 {
+    let page = cluster.nodes[0].request("GET", "/v2/stats/store", None).json();
+    page["watchers"].as_u64().expect("a count")
 }
 
 #[test]
