@@ -6,15 +6,19 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use openraft::entry::RaftPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, RaftLogReader};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
+use super::seal::{self, Link};
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
+use super::verify;
+use super::watermark::Watermark;
 
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
@@ -35,14 +39,19 @@ struct Inner {
     log: sled::Tree,
     meta: sled::Tree,
     vote: Mutex<Option<RaftVote>>,
+    /// The last entry appended, from which the next one's seal goes on.
+    tail: Mutex<Option<Link>>,
     cache: Mutex<Cache>,
+    watermark: Arc<Mutex<Watermark>>,
     disk: mpsc::Sender<Job>,
 }
 
 /// Work for the disk thread.
 enum Job {
-    /// Flush, then tell.
-    Flush(IOFlushed<TypeConfig>),
+    /// Flush, note the last entry, then tell.
+    Flush(IOFlushed<TypeConfig>, Option<RaftLogId>),
+    /// Claim nothing after this entry, because later ones are about to be removed.
+    Lower(Option<RaftLogId>, oneshot::Sender<io::Result<()>>),
     /// Remove entries up to and including this index.
     Remove(u64),
 }
@@ -54,31 +63,30 @@ struct Cache {
 }
 
 impl LogStore {
-    /// Opens or makes the log in `folder`.
+    /// Opens or makes the log in `folder`, with its watermark beside that. Everything in it is read once.
     ///
     /// # Errors
-    /// The folder cannot be used, another process holds it, or what it holds cannot be read.
+    /// The folder cannot be used, another process holds it, or it does not hold all that was acknowledged; the error
+    /// names the file.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let db = sled::Config::new()
-            .path(folder)
-            .flush_every_ms(None)
-            .cache_capacity(64 << 20)
-            .mode(sled::Mode::HighThroughput)
-            .open()
-            .map_err(|error| in_use(error.into()))?;
-        let log = db.open_tree("log")?;
-        let meta = db.open_tree("meta")?;
-        let vote = read(&meta, VOTE)?;
-        if let Some(purged) = read::<RaftLogId>(&meta, PURGED)? {
-            remove(&log, purged.index)?;
-        }
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+        let watermark = Watermark::open(folder.with_file_name("watermark"))?;
+        let opened = verify::guarded(|| open_sled(folder, &watermark)).map_err(named)?;
+        let Opened { db, log, meta, vote, tail } = opened;
+        let watermark = Arc::new(Mutex::new(watermark));
         let (disk, jobs) = mpsc::channel();
-        let worker = (db.clone(), log.clone());
-        std::thread::Builder::new()
-            .name("log-flush".into())
-            .spawn(move || run_jobs(&worker.0, &worker.1, &jobs))?;
-        let inner = Inner { db, log, meta, vote: Mutex::new(vote), cache: Mutex::default(), disk };
-        Ok(Self(Arc::new(inner)))
+        let mut worker = Worker { db: db.clone(), log: log.clone(), watermark: watermark.clone() };
+        std::thread::Builder::new().name("log-flush".into()).spawn(move || worker.run(&jobs))?;
+        let (vote, tail) = (Mutex::new(vote), Mutex::new(tail));
+        Ok(Self(Arc::new(Inner { db, log, meta, vote, tail, cache: Mutex::default(), watermark, disk })))
+    }
+
+    /// The last entry that is no longer in the log because a snapshot covers it.
+    ///
+    /// # Errors
+    /// The disk fails, or what it holds is damaged.
+    pub fn purged(&self) -> io::Result<Option<RaftLogId>> {
+        read(&self.0.meta, PURGED)
     }
 
     /// A small durable value beside the log, such as who this node is.
@@ -113,13 +121,41 @@ impl LogStore {
         Ok(())
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        lock(&self.0.cache)
     }
 
     fn send(&self, job: Job) -> io::Result<()> {
         self.0.disk.send(job).map_err(|_| io::Error::other("the log's disk thread has ended"))
     }
+}
+
+/// What a log is opened to.
+struct Opened {
+    db: sled::Db,
+    log: sled::Tree,
+    meta: sled::Tree,
+    vote: Option<RaftVote>,
+    tail: Option<Link>,
+}
+
+fn open_sled(folder: &Path, watermark: &Watermark) -> io::Result<Opened> {
+    let db = sled::Config::new()
+        .path(folder)
+        .flush_every_ms(None)
+        .cache_capacity(64 << 20)
+        .mode(sled::Mode::HighThroughput)
+        .open()
+        .map_err(|error| in_use(error.into()))?;
+    let log = db.open_tree("log")?;
+    let meta = db.open_tree("meta")?;
+    let vote = read(&meta, VOTE)?;
+    let purged = read::<RaftLogId>(&meta, PURGED)?;
+    if let Some(purged) = purged {
+        remove(&log, purged.index)?;
+    }
+    let tail = verify::log(&log, purged, vote, watermark)?;
+    Ok(Opened { db, log, meta, vote, tail })
 }
 
 /// Says in plain words that another process holds the folder; sled itself prints the system's error as a structure.
@@ -130,31 +166,67 @@ fn in_use(error: io::Error) -> io::Error {
     error
 }
 
-/// The disk thread: takes everything that waits, flushes once, tells everyone.
-fn run_jobs(db: &sled::Db, log: &sled::Tree, jobs: &mpsc::Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let mut waiting = Vec::new();
-        for job in std::iter::once(first).chain(jobs.try_iter()) {
-            match job {
-                Job::Flush(told) => waiting.push(told),
-                Job::Remove(upto) => {
-                    if let Err(error) = remove(log, upto) {
-                        tracing::error!(%error, upto, "cannot remove old log entries");
+/// The disk thread.
+struct Worker {
+    db: sled::Db,
+    log: sled::Tree,
+    watermark: Arc<Mutex<Watermark>>,
+}
+
+impl Worker {
+    /// Takes everything that waits, flushes once, tells everyone; until the log is dropped.
+    fn run(&mut self, jobs: &mpsc::Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let mut waiting = Vec::new();
+            let mut last = None;
+            let mut lowered = None;
+            for job in std::iter::once(first).chain(jobs.try_iter()) {
+                match job {
+                    Job::Flush(told, entry) => {
+                        waiting.push(told);
+                        last = entry.or(last);
+                    }
+                    Job::Lower(to, told) => {
+                        lowered = Some((to, told));
+                        // What was appended before must be noted before.
+                        break;
+                    }
+                    Job::Remove(upto) => {
+                        if let Err(error) = remove(&self.log, upto) {
+                            tracing::error!(%error, upto, "cannot remove old log entries");
+                        }
                     }
                 }
             }
-        }
-        if waiting.is_empty() {
-            continue;
-        }
-        let result = db.flush();
-        for told in waiting {
-            told.io_completed(match &result {
-                Ok(_) => Ok(()),
-                Err(error) => Err(io::Error::other(error.clone())),
-            });
+            if !waiting.is_empty() {
+                let result = self.flush(last);
+                for told in waiting {
+                    told.io_completed(
+                        result.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string())),
+                    );
+                }
+            }
+            if let Some((to, told)) = lowered {
+                // The log may have been dropped meanwhile.
+                let _ = told.send(lock(&self.watermark).lower(to));
+            }
         }
     }
+
+    fn flush(&self, last: Option<RaftLogId>) -> io::Result<()> {
+        if super::faults::acknowledges_early() {
+            return Ok(());
+        }
+        self.db.flush()?;
+        match last {
+            Some(_) => lock(&self.watermark).note_last(last),
+            None => Ok(()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes entries up to and including `upto`, in steps small enough not to hold up a flush for long.
@@ -181,8 +253,11 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> io::Result<T> {
 }
 
 fn decode_entry(index: &[u8], bytes: &[u8]) -> io::Result<RaftEntry> {
-    let index = index.try_into().map(u64::from_be_bytes).unwrap_or_default();
-    decode(bytes, &format!("entry {index}"))
+    seal::open(verify::index(index)?, bytes).map(|(entry, ..)| entry)
+}
+
+fn link(index: &[u8], bytes: &[u8]) -> io::Result<Link> {
+    seal::open(verify::index(index)?, bytes).map(|(.., link)| link)
 }
 
 impl Cache {
@@ -262,7 +337,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
-        Ok(*self.0.vote.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(*lock(&self.0.vote))
     }
 }
 
@@ -285,7 +360,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
         self.0.meta.insert(VOTE, encode(vote)?)?;
         self.flushed().await?;
-        *self.0.vote.lock().unwrap_or_else(PoisonError::into_inner) = Some(*vote);
+        lock(&self.0.watermark).note_vote(*vote)?;
+        *lock(&self.0.vote) = Some(*vote);
         Ok(())
     }
 
@@ -305,19 +381,31 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: Send,
     {
         let mut batch = sled::Batch::default();
+        let mut last = None;
         let mut cache = self.cache();
+        let mut tail = lock(&self.0.tail);
         for entry in entries {
-            batch.insert(&entry.log_id.index.to_be_bytes(), encode(&entry)?);
+            let (bytes, link) = seal::seal(*tail, &entry)?;
+            batch.insert(&entry.log_id.index.to_be_bytes(), bytes);
+            *tail = Some(link);
+            last = Some(entry.log_id);
             cache.push(entry);
         }
-        drop(cache);
+        drop((cache, tail));
         self.0.log.apply_batch(batch)?;
-        self.send(Job::Flush(callback))
+        self.send(Job::Flush(callback, last))
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         let from = last.map_or(0, |id| id.index + 1);
+        let (tell, told) = oneshot::channel();
+        self.send(Job::Lower(last, tell))?;
+        told.await.map_err(io::Error::other)??;
         self.cache().retain(|index| index < from);
+        *lock(&self.0.tail) = match last.map(|id| id.index.to_be_bytes()) {
+            Some(key) => self.0.log.get(key)?.map(|value| link(&key, &value)).transpose()?,
+            None => None,
+        };
         let mut batch = sled::Batch::default();
         for key in self.0.log.range(from.to_be_bytes()..).keys() {
             batch.remove(key?);

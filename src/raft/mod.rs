@@ -2,15 +2,19 @@
 //! nowhere else.
 
 mod channel;
+mod faults;
 mod log;
 mod network;
 mod node;
 mod notes;
+mod seal;
 mod serve;
 mod sessions;
 mod snapshot;
 mod state;
 mod types;
+mod verify;
+mod watermark;
 mod wire;
 
 pub use node::{Identity, Node, NodeError, Storage, Tuning};

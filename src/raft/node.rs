@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::log::LogStore;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
-use super::snapshot::Folder;
+use super::snapshot::{self, Folder};
 use super::state::{Observer, StateMachine};
 use super::types::{Peer, Proposal, Raft, Ticket};
 use super::wire::{Hello, Request, Response};
@@ -42,20 +42,55 @@ pub struct Storage {
     folder: Folder,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
+    /// This run of the node: higher than any before.
+    pub run: u64,
 }
 
 impl Storage {
     /// Opens or makes the data folder of a node.
     ///
     /// # Errors
-    /// The folder cannot be used, or another process uses it.
+    /// The folder cannot be used, another process uses it, or it does not hold all that was acknowledged.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
         let log = LogStore::open(&data_dir.join("log"))?;
-        let identity = log.read_meta("identity")?;
-        Ok(Self { log, folder, identity })
+        let identity: Option<Identity> = log.read_meta("identity")?;
+        let covered = match folder.newest()? {
+            Some(path) if identity.is_none() => {
+                let why = format!("{} is there, but the log beside it is empty", path.display());
+                return Err(damaged(&why));
+            }
+            Some(path) => Some(snapshot::read_meta(&path)?),
+            None => None,
+        };
+        let (last, sessions) = covered.map(|meta| (meta.last, meta.sessions)).unwrap_or_default();
+        if let Some(purged) = log.purged()?
+            && last < Some(purged)
+        {
+            let (folder, upto) = (data_dir.join("snapshots"), purged.index);
+            let why = format!(
+                "the log begins after entry {upto}, and no snapshot in {} covers that",
+                folder.display()
+            );
+            return Err(damaged(&why));
+        }
+        let run = next_run(&log, identity.as_ref().map_or(0, |identity| sessions.newest(identity.member)))?;
+        Ok(Self { log, folder, identity, run })
     }
+}
+
+/// A number for this run, above that of any earlier one, durably: batches of an earlier run that are still under way
+/// somewhere must not be taken for new ones. Wall time sees to it after a data folder was replaced.
+fn next_run(log: &LogStore, applied: u64) -> io::Result<u64> {
+    let earlier = log.read_meta::<u64>("run")?.unwrap_or_default().max(applied);
+    let run = u64::try_from(wall_nanos()).unwrap_or_default().max(earlier + 1);
+    log.write_meta("run", &run)?;
+    Ok(run)
+}
+
+fn damaged(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {why}"))
 }
 
 /// How raft is to run.
@@ -106,7 +141,7 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, folder, identity: known } = storage;
+        let Storage { log, folder, identity: known, .. } = storage;
         if known.is_none() {
             log.write_meta("identity", &identity)?;
         }

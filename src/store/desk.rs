@@ -37,9 +37,9 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk for this run of member `node`.
-    pub fn new(node: u64) -> Self {
-        Self { node, session: crate::raft::unique(), waiting: Mutex::default(), hub: Arc::default() }
+    /// A desk for run `session` of member `node`.
+    pub fn new(node: u64, session: u64) -> Self {
+        Self { node, session, waiting: Mutex::default(), hub: Arc::default() }
     }
 
     /// Opens a batch whose commands `waiters` wait for.

@@ -122,7 +122,7 @@ async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
     if !settings.found_cluster {
         members.clear();
     }
-    let desk = Arc::new(Desk::new(identity.member));
+    let desk = Arc::new(Desk::new(identity.member, storage.run));
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
         election: settings.election,
