@@ -70,7 +70,7 @@ impl LogStore {
     /// names the file.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
-        let watermark = Watermark::open(folder.with_file_name("watermark"))?;
+        let watermark = Watermark::open(folder.with_file_name("watermark"), !folder.exists())?;
         let opened = verify::guarded(|| open_sled(folder, &watermark)).map_err(named)?;
         let Opened { db, log, meta, vote, tail } = opened;
         let watermark = Arc::new(Mutex::new(watermark));
@@ -146,7 +146,7 @@ fn open_sled(folder: &Path, watermark: &Watermark) -> io::Result<Opened> {
         .cache_capacity(64 << 20)
         .mode(sled::Mode::HighThroughput)
         .open()
-        .map_err(|error| in_use(error.into()))?;
+        .map_err(unopened)?;
     let log = db.open_tree("log")?;
     let meta = db.open_tree("meta")?;
     let vote = read(&meta, VOTE)?;
@@ -158,12 +158,15 @@ fn open_sled(folder: &Path, watermark: &Watermark) -> io::Result<Opened> {
     Ok(Opened { db, log, meta, vote, tail })
 }
 
-/// Says in plain words that another process holds the folder; sled itself prints the system's error as a structure.
-fn in_use(error: io::Error) -> io::Error {
-    if error.to_string().contains("could not acquire lock") {
-        return io::Error::new(io::ErrorKind::WouldBlock, "another process is using it");
+/// Says in plain words what sled could not open; it prints errors of the system as structures.
+fn unopened(error: sled::Error) -> io::Error {
+    match error {
+        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
+            io::Error::new(io::ErrorKind::WouldBlock, "another process is using it")
+        }
+        sled::Error::Io(error) => error,
+        other => verify::damaged(&other.to_string()),
     }
-    error
 }
 
 /// The disk thread.

@@ -69,10 +69,11 @@ fn checksum(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::types::CommittedLeader;
     use openraft::EntryPayload;
 
     fn entry(index: u64) -> RaftEntry {
-        let log_id = super::super::types::RaftLogId::new(Default::default(), index);
+        let log_id = super::super::types::RaftLogId::new(CommittedLeader::new(3), index);
         RaftEntry { log_id, payload: EntryPayload::Blank }
     }
 

@@ -15,8 +15,8 @@ use super::watermark::Watermark;
 pub fn guarded<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("sled panicked");
-        Err(damaged(text))
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Err(damaged(&format!("sled cannot read it: {text}")))
     })
 }
 
@@ -77,6 +77,7 @@ fn text(id: Option<RaftLogId>) -> String {
     id.map_or("none".into(), |id| format!("{} of term {}", id.index, **id.committed_leader_id()))
 }
 
-fn damaged(why: &str) -> io::Error {
+/// An error that says so.
+pub fn damaged(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged raft log: {why}"))
 }

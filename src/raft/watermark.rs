@@ -42,14 +42,22 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// Opens or makes the file.
+    /// Opens the file; makes it if it is not there and the log is `new` as well.
     ///
     /// # Errors
-    /// It cannot be used, or neither of its places can be read.
-    pub fn open(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        if file.metadata()?.len() < 2 * PLACE_BYTES as u64 {
-            found(&file, &path)?;
+    /// It cannot be used, it is missing beside a log, or neither of its places can be read; the error names it.
+    pub fn open(path: PathBuf, new: bool) -> io::Result<Self> {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        if !new && !path.exists() {
+            return Err(named(io::Error::new(
+                io::ErrorKind::NotFound,
+                "damaged: it is missing, but the log is there",
+            )));
+        }
+        let options = || OpenOptions::new().read(true).write(true).create(new).truncate(false).open(&path);
+        let file = options().map_err(named)?;
+        if new && file.metadata()?.len() < 2 * PLACE_BYTES as u64 {
+            found(&file, &path).map_err(named)?;
         }
         let marks = [0, 1].map(|place| read(&file, place));
         let mark = match marks {
@@ -65,8 +73,8 @@ impl Watermark {
                 mark
             }
             [None, None] => {
-                let why = format!("{}: damaged: no place has its checksum", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                let why = "damaged: no place has its checksum";
+                return Err(named(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
         };
         Ok(Self { path, file, mark })
@@ -160,32 +168,33 @@ fn read(file: &File, number: u64) -> Option<Mark> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::types::CommittedLeader;
 
     fn id(index: u64) -> Option<RaftLogId> {
-        Some(RaftLogId::new(Default::default(), index))
+        Some(RaftLogId::new(CommittedLeader::new(3), index))
     }
 
     #[test]
     fn what_was_noted_last_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("watermark");
-        let mut watermark = Watermark::open(path.clone()).unwrap();
+        let mut watermark = Watermark::open(path.clone(), true).unwrap();
         assert_eq!(watermark.mark().last, None);
         for index in 1..5 {
             watermark.note_last(id(index)).unwrap();
-            assert_eq!(Watermark::open(path.clone()).unwrap().mark().last, id(index));
+            assert_eq!(Watermark::open(path.clone(), false).unwrap().mark().last, id(index));
         }
         watermark.lower(id(9)).unwrap();
         assert_eq!(watermark.mark().last, id(4), "lowering never raises");
         watermark.lower(id(2)).unwrap();
-        assert_eq!(Watermark::open(path).unwrap().mark().last, id(2));
+        assert_eq!(Watermark::open(path, false).unwrap().mark().last, id(2));
     }
 
     #[test]
     fn one_damaged_place_leaves_the_other_and_two_are_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("watermark");
-        let mut watermark = Watermark::open(path.clone()).unwrap();
+        let mut watermark = Watermark::open(path.clone(), true).unwrap();
         watermark.note_last(id(6)).unwrap();
         watermark.note_last(id(7)).unwrap();
         let whole = std::fs::read(&path).unwrap();
@@ -193,10 +202,13 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             std::fs::write(&path, &bytes).unwrap();
-            assert!(Watermark::open(path.clone()).unwrap().mark().last >= id(6), "byte {at}");
+            assert!(Watermark::open(path.clone(), false).unwrap().mark().last >= id(6), "byte {at}");
         }
         std::fs::write(&path, vec![0; 2 * PLACE_BYTES]).unwrap();
-        let error = Watermark::open(path).unwrap_err().to_string();
+        let error = Watermark::open(path.clone(), false).unwrap_err().to_string();
         assert!(error.contains("watermark") && error.contains("damaged"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        let error = Watermark::open(path, false).unwrap_err().to_string();
+        assert!(error.contains("watermark") && error.contains("missing"), "{error}");
     }
 }
