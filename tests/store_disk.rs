@@ -18,7 +18,6 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     /// `None`, with a word why, on a machine where nothing can be mounted.
     fn mount(folder: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(folder).expect("a folder");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder);
         if !nix::unistd::geteuid().is_root() || !mount.status().is_ok_and(|status| status.success()) {
@@ -77,21 +76,27 @@ fn check_whole(node: &Node, count: u64) {
 /// The last line of a node's log that is the end of the program.
 fn last_words(cluster: &Cluster) -> String {
     let log = std::fs::read_to_string(cluster.folder().join("n0.log")).expect("the log");
-    log.lines().rfind(|line| line.starts_with("muster:")).unwrap_or_else(|| panic!("no last words:\n{log}")).to_string()
+    log.lines()
+        .rfind(|line| line.starts_with("muster:"))
+        .unwrap_or_else(|| panic!("no last words:\n{log}"))
+        .to_string()
 }
 
 #[test]
 fn a_full_disk_stops_the_node_with_a_clear_message_and_costs_nothing_acknowledged() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "12m") else { return };
-    let data = disk.0.join("n0").display().to_string();
-    let mut cluster = Cluster::start(1, &["--data-dir", &data]);
+    let mut cluster = Cluster::start(1, &[]);
+    cluster.nodes[0].kill();
+    let Some(disk) = SmallDisk::mount(&cluster.folder().join("n0"), "12m") else { return };
+    cluster.nodes[0].start();
     let count = write_until_it_fails(&cluster.nodes[0], 0);
     assert!(count > 100, "only {count} fit");
     let status = wait_for_end(&mut cluster.nodes[0]);
     assert_eq!(status.code(), Some(1), "{status}");
     let words = last_words(&cluster);
-    assert!(words.contains("No space left on device") && words.contains("stopped to protect its data"), "{words}");
+    assert!(
+        words.contains("No space left on device") && words.contains("stopped to protect its data"),
+        "{words}"
+    );
     // Nobody has made room yet: it says the same again, or serves what it has.
     disk.remount("size=64m");
     cluster.nodes[0].start();
@@ -104,7 +109,8 @@ fn a_disk_that_returns_errors_stops_the_node_with_a_clear_message_and_costs_noth
     let mut cluster = Cluster::start(1, &[]);
     let value = "x".repeat(1000);
     for number in 0..20 {
-        let put = cluster.nodes[0].request("PUT", &format!("/v2/keys/d/{number}"), Some(&format!("value={value}")));
+        let put =
+            cluster.nodes[0].request("PUT", &format!("/v2/keys/d/{number}"), Some(&format!("value={value}")));
         assert!(put.status < 300);
     }
     cluster.nodes[0].limit_files(cluster.folder().join("n0/log/db").metadata().expect("the log").size());
@@ -152,9 +158,10 @@ fn steady_writes_do_not_grow_the_data_folder_beyond_a_multiple_of_the_data() {
                         return;
                     }
                     let form = format!("value={number:0VALUE$}");
-                    let put = connection.request("PUT", &format!("/v2/keys/steady/{}", number % KEYS), Some(&form));
+                    let put =
+                        connection.request("PUT", &format!("/v2/keys/steady/{}", number % KEYS), Some(&form));
                     assert!(put.is_ok_and(|answer| answer.status < 300));
-                    if number % 500 == 0 {
+                    if number.is_multiple_of(500) {
                         most.fetch_max(taken(&data), std::sync::atomic::Ordering::Relaxed);
                     }
                 }

@@ -59,7 +59,8 @@ fn kill_under_load(cluster: &mut Cluster, kills: usize) -> Result<usize, String>
             stop.store(true, Ordering::Relaxed);
             writers.into_iter().map(|w| w.join().expect("a writer")).collect()
         });
-        let written: usize = news.iter().flat_map(|n| n.values()).map(|value| order(value).1 as usize).max().unwrap_or(0);
+        let written: usize =
+            news.iter().flat_map(|n| n.values()).map(|value| order(value).1 as usize).max().unwrap_or(0);
         assert!(news.iter().any(|n| !n.is_empty()), "nothing was written in round {round}");
         count += written;
         acknowledged.extend(news.into_iter().flatten());

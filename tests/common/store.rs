@@ -189,7 +189,8 @@ impl Node {
     pub fn limit_files(&self, bytes: u64) {
         let pid = self.child.as_ref().expect("the node runs").id().to_string();
         let limit = format!("--fsize={bytes}:{bytes}");
-        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit (util-linux)");
+        let status =
+            Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit (util-linux)");
         assert!(status.success(), "prlimit {limit}");
     }
 

@@ -95,9 +95,7 @@ impl Cluster {
             None => (peers.join(","), "new"),
         };
         let log = OpenOptions::new().create(true).append(true).open(self.log(node)).expect("a log file");
-        // A file that grows too long is to be an error, not the end of the process.
         let mut command = self.network.command(node, "env");
-        command.arg("--ignore-signal=XFSZ");
         if let Some(library) = self.faketime {
             let clock = self.folder.join(format!("n{node}.clock"));
             if !clock.exists() {
