@@ -154,6 +154,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// How long a file is without the zeros at its end; segments of the log are made longer than they are.
+fn used(file: &Path) -> usize {
+    let bytes = fs::read(file).expect("the file");
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// What is done to a file.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
@@ -220,12 +226,14 @@ fn judge(base: &Path, file: &Path, damage: Damage, written: &Written) -> Result<
     }
     let said = node.said();
     let last = said.lines().rfind(|line| line.starts_with("muster:")).unwrap_or_default();
-    let named = last.contains(&data.display().to_string()) && last.contains("damaged");
-    if named {
-        Ok(Verdict::Refused(last.to_string()))
-    } else {
-        Err(format!("the damage is not named:\n{said}"))
+    if !last.contains(&data.display().to_string()) || !last.contains("damaged") {
+        return Err(format!("the damage is not named:\n{said}"));
     }
+    let mut again = Node::launch(&data, &folder.path().join("log"));
+    if again.serves() {
+        return Err(format!("it refused once, and at the next start all seems well:\n{said}"));
+    }
+    Ok(Verdict::Refused(last.to_string()))
 }
 
 /// What a node made of a damage.
@@ -246,18 +254,20 @@ fn torment(clean: bool) {
     let (mut refused, mut whole) = (0, 0);
     let mut failures = Vec::new();
     for file in files(&base) {
-        let length = usize::try_from(fs::metadata(&file).expect("the file").len()).expect("a length");
+        let length = used(&file);
         let name = file.strip_prefix(&base).expect("below the folder").to_path_buf();
         let mut damages = vec![Damage::Gone];
         // The log is where nearly everything lies.
-        let weight = if name.ends_with("log/db") { 4 } else { 1 };
+        let weight = if name.starts_with("log") { 4 } else { 1 };
         for _ in 0..places * weight {
             if length > 0 {
                 damages.push(Damage::Flip(chance.below(length)));
             }
         }
         for _ in 0..(places * weight).div_ceil(3) {
-            damages.extend([Damage::Cut(chance.below(length)), Damage::Zero(chance.below(length))]);
+            let last = length.saturating_sub(1 + chance.below(6000));
+            damages.extend([chance.below(length), last].map(Damage::Zero));
+            damages.extend([chance.below(length), last].map(Damage::Cut));
         }
         for damage in damages {
             match judge(&base, &name, damage, &written) {

@@ -5,6 +5,7 @@ mod common;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::http::Connection;
@@ -86,7 +87,7 @@ fn last_words(cluster: &Cluster) -> String {
 fn a_full_disk_stops_the_node_with_a_clear_message_and_costs_nothing_acknowledged() {
     let mut cluster = Cluster::start(1, &[]);
     cluster.nodes[0].kill();
-    let Some(disk) = SmallDisk::mount(&cluster.folder().join("n0"), "12m") else { return };
+    let Some(disk) = SmallDisk::mount(&cluster.folder().join("n0"), "40m") else { return };
     cluster.nodes[0].start();
     let count = write_until_it_fails(&cluster.nodes[0], 0);
     assert!(count > 100, "only {count} fit");
@@ -98,7 +99,7 @@ fn a_full_disk_stops_the_node_with_a_clear_message_and_costs_nothing_acknowledge
         "{words}"
     );
     // Nobody has made room yet: it says the same again, or serves what it has.
-    disk.remount("size=64m");
+    disk.remount("size=160m");
     cluster.nodes[0].start();
     check_whole(&cluster.nodes[0], count);
     assert!(cluster.nodes[0].request("PUT", "/v2/keys/after", Some("value=x")).status < 300);
@@ -113,7 +114,8 @@ fn a_disk_that_returns_errors_stops_the_node_with_a_clear_message_and_costs_noth
             cluster.nodes[0].request("PUT", &format!("/v2/keys/d/{number}"), Some(&format!("value={value}")));
         assert!(put.status < 300);
     }
-    cluster.nodes[0].limit_files(cluster.folder().join("n0/log/db").metadata().expect("the log").size());
+    // Its words go to a file as well, and stay below that.
+    cluster.nodes[0].limit_files(256 << 10);
     let count = write_until_it_fails(&cluster.nodes[0], 20);
     let status = wait_for_end(&mut cluster.nodes[0]);
     assert_eq!(status.code(), Some(1), "{status}");
@@ -139,30 +141,31 @@ fn taken(folder: &Path) -> u64 {
 fn steady_writes_do_not_grow_the_data_folder_beyond_a_multiple_of_the_data() {
     const KEYS: u64 = 10_000;
     const VALUE: usize = 100;
-    /// The data folder over keys and values: two snapshots while one replaces the other, the entries that are kept,
-    /// and sled's segments of 512 KiB that hold some of them.
-    const MULTIPLE: u64 = 12;
-    const WRITES: u64 = 120_000;
-    let cluster = Cluster::start(1, &["--snapshot-count", "500", "--history-events", "1000"]);
+    /// A segment of the log.
+    const SEGMENT: u64 = 16 << 20;
+    /// Snapshots over keys and values: two, while one replaces the other, each with the history and what keys take.
+    const MULTIPLE: u64 = 6;
+    let writes =
+        std::env::var("MUSTER_TORTURE_WRITES").map_or(40_000, |text| text.parse().expect("a number"));
+    let cluster = Cluster::start(1, &["--snapshot-count", "400", "--history-events", "1000"]);
     let url = cluster.nodes[0].url();
-    let next = std::sync::atomic::AtomicU64::new(0);
-    let most = std::sync::atomic::AtomicU64::new(0);
+    let (next, most) = (AtomicU64::new(0), AtomicU64::new(0));
     let data = cluster.folder().join("n0");
     std::thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
                 let mut connection = Connection::open(&url).expect("a connection");
                 loop {
-                    let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if number >= WRITES {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= writes {
                         return;
                     }
                     let form = format!("value={number:0VALUE$}");
-                    let put =
-                        connection.request("PUT", &format!("/v2/keys/steady/{}", number % KEYS), Some(&form));
+                    let target = format!("/v2/keys/steady/{}", number % KEYS);
+                    let put = connection.request("PUT", &target, Some(&form));
                     assert!(put.is_ok_and(|answer| answer.status < 300));
                     if number.is_multiple_of(500) {
-                        most.fetch_max(taken(&data), std::sync::atomic::Ordering::Relaxed);
+                        most.fetch_max(taken(&data), Ordering::Relaxed);
                     }
                 }
             });
@@ -170,6 +173,7 @@ fn steady_writes_do_not_grow_the_data_folder_beyond_a_multiple_of_the_data() {
     });
     let payload = KEYS * (VALUE as u64 + "/steady/1234".len() as u64);
     let most = most.into_inner();
-    println!("{WRITES} writes: at most {most} bytes on disk for {payload} bytes of keys and values");
-    assert!(most < MULTIPLE * payload, "{most} bytes on disk for {payload} bytes of data");
+    println!("{writes} writes: at most {most} bytes on disk for {payload} bytes of keys and values");
+    // The entries that are kept lie in the newest segment or the one before; sled's small folder takes less than one.
+    assert!(most < MULTIPLE * payload + 3 * SEGMENT, "{most} bytes on disk for {payload} bytes of data");
 }

@@ -238,3 +238,61 @@ fn watch_live(both: &Both, words: &[&str], key: &str) {
     assert_eq!(ours, theirs, "etcdctl {words:?}");
     assert_eq!((theirs.0, theirs.1.last().map(String::as_str)), (Some(0), Some("heard")));
 }
+
+#[test]
+fn users_roles_and_the_switch() {
+    let Some(both) = Both::start() else { return };
+    let root: &[&str] = &["-u", "root:r"];
+    let user: &[&str] = &["-u", "u:p"];
+    let table: [(&[&str], &[&str], i32); 46] = [
+        (&[], &["user", "list"], 0),
+        (&[], &["role", "list"], 0),
+        (&[], &["auth", "enable"], 1),
+        (&[], &["auth", "disable"], 1),
+        (&[], &["user", "add", "root:r"], 0),
+        (&[], &["user", "get", "root"], 0),
+        (&[], &["auth", "enable"], 0),
+        (&[], &["auth", "enable"], 1),
+        (&[], &["user", "list"], 1),
+        (root, &["role", "add", "r"], 0),
+        (root, &["role", "add", "r"], 1),
+        (root, &["role", "get", "r"], 0),
+        (root, &["role", "grant", "r", "--path", "/x/*", "--readwrite"], 0),
+        (root, &["role", "grant", "r", "--path", "/x/*", "--read"], 1),
+        (root, &["role", "grant", "r", "--path", "/y", "--read"], 0),
+        (root, &["role", "grant", "r", "--path", "y", "--read"], 1),
+        (root, &["role", "revoke", "r", "--path", "/y", "--read"], 0),
+        (root, &["role", "revoke", "r", "--path", "/never", "--read"], 1),
+        (root, &["role", "get", "r"], 0),
+        (root, &["role", "get", "none"], 1),
+        (root, &["role", "list"], 0),
+        (root, &["user", "add", "u:p"], 0),
+        (root, &["user", "add", "u:p"], 0),
+        (root, &["user", "grant", "u", "--roles", "r"], 0),
+        (root, &["user", "grant", "u", "--roles", "r"], 1),
+        (root, &["user", "get", "u"], 0),
+        (root, &["user", "get", "none"], 1),
+        (root, &["user", "list"], 0),
+        (root, &["role", "revoke", "guest", "--path", "/*", "--readwrite"], 0),
+        (&[], &["set", "/x/a", "1"], 4),
+        (&[], &["get", "/x/a"], 4),
+        (user, &["set", "/x/a", "1"], 0),
+        (user, &["get", "/x/a"], 0),
+        (user, &["ls", "/x/"], 0),
+        (user, &["set", "/z", "1"], 4),
+        (user, &["user", "list"], 1),
+        (&["-u", "u:wrong"], &["get", "/x/a"], 4),
+        (user, &["member", "list"], 0),
+        (root, &["user", "revoke", "u", "--roles", "r"], 0),
+        (user, &["get", "/x/a"], 4),
+        (root, &["user", "remove", "u"], 0),
+        (root, &["user", "remove", "u"], 1),
+        (root, &["role", "remove", "r"], 0),
+        (root, &["role", "remove", "r"], 1),
+        (root, &["user", "remove", "root"], 1),
+        (root, &["auth", "disable"], 0),
+    ];
+    for (credentials, words, code) in table {
+        both.run(&[credentials, words].concat(), code);
+    }
+}

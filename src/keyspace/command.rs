@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::AuthCommand;
 use super::{Blob, Key};
 
 /// How long a key is to live.
@@ -113,4 +114,6 @@ pub enum Command {
         /// Its client URLs.
         client_urls: Vec<String>,
     },
+    /// Change users, roles or whether they matter.
+    Auth(Box<AuthCommand>),
 }

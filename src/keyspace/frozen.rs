@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, History, Keyspace, Members, Node, Tree};
+use super::auth::Auth;
+use super::{Counters, Event, History, Keyspace, Members, Node, Tree};
 use crate::clock::Stamp;
 
 /// A keyspace that no longer changes.
@@ -14,6 +15,8 @@ pub struct Frozen {
     tree: Tree,
     history: History,
     members: Members,
+    auth: Arc<Auth>,
+    counters: Counters,
     index: u64,
     now: Stamp,
 }
@@ -34,15 +37,21 @@ pub enum Record {
     Node(Arc<Node>),
     /// A recent change.
     Event(Arc<Event>),
+    /// Users, roles and whether they matter; absent when they were never used.
+    Auth(Arc<Auth>),
+    /// How many operations were applied.
+    Counters(Counters),
 }
 
 impl Frozen {
-    /// Every record, the head first, then nodes with parents before children, then changes, oldest first.
+    /// Every record, the head first, then nodes with parents before children, then changes, oldest first, then the rest.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let head = Record::Head { index: self.index, now: self.now, members: self.members.clone() };
         std::iter::once(head)
             .chain(self.tree.iter().map(|node| Record::Node(node.clone())))
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
+            .chain(self.auth.is_used().then(|| Record::Auth(self.auth.clone())))
+            .chain(std::iter::once(Record::Counters(self.counters)))
     }
 }
 
@@ -53,6 +62,8 @@ impl Keyspace {
             tree: self.tree.clone(),
             history: self.history.clone(),
             members: self.members.clone(),
+            auth: self.auth.clone(),
+            counters: self.counters,
             index: self.index,
             now: self.now,
         }
@@ -75,6 +86,8 @@ impl Keyspace {
                     self.history.push(event);
                 }
             }
+            Record::Auth(auth) => self.auth = auth,
+            Record::Counters(counters) => self.counters = counters,
         }
     }
 }

@@ -23,6 +23,11 @@ impl Members {
         self.0.get(&id)
     }
 
+    /// Whether no member has said anything yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes note of what member `id` says of itself.
     pub(super) fn publish(&mut self, id: u64, name: &str, client_urls: &[String]) {
         self.0.insert(id, Attributes { name: name.into(), client_urls: client_urls.to_vec() });

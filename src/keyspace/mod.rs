@@ -3,8 +3,10 @@
 //! Pure and deterministic: the same commands with the same stamps give the same state, events and errors on every
 //! node. No clock, no randomness, no I/O and no hash order in here.
 
+pub mod auth;
 mod blob;
 mod command;
+mod counters;
 mod error;
 mod event;
 mod expiry;
@@ -19,6 +21,7 @@ mod tree;
 
 pub use blob::Blob;
 pub use command::{Command, Compare, Content, Ttl};
+pub use counters::{Counters, Tally};
 pub use error::{KeyError, Refusal};
 pub use event::{Action, Change, Event};
 pub use frozen::{Frozen, Record};
@@ -32,6 +35,7 @@ pub use tree::Tree;
 use std::sync::Arc;
 
 use crate::clock::Stamp;
+use auth::{Auth, AuthCommand, AuthError, Reply};
 use expiry::Deadlines;
 
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
@@ -44,6 +48,8 @@ pub struct Keyspace {
     deadlines: Deadlines,
     history: History,
     members: Members,
+    auth: Arc<Auth>,
+    counters: Counters,
     index: u64,
     now: Stamp,
 }
@@ -55,6 +61,8 @@ pub struct Applied {
     pub event: Option<Arc<Event>>,
     /// The store's index afterwards.
     pub index: u64,
+    /// What came of a change of users and roles.
+    pub auth: Option<Box<Result<Reply, AuthError>>>,
 }
 
 impl Keyspace {
@@ -65,6 +73,8 @@ impl Keyspace {
             deadlines: Deadlines::default(),
             history: History::new(history),
             members: Members::default(),
+            auth: Arc::default(),
+            counters: Counters::default(),
             index: 0,
             now: Stamp::default(),
         }
@@ -83,6 +93,16 @@ impl Keyspace {
     /// Names and client URLs of the members.
     pub fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// Users, roles and whether they matter. Another `Arc` after each change.
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
+    /// How many operations were applied.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// The recent changes.
@@ -119,6 +139,7 @@ impl Keyspace {
         self.now = Stamp { clock: at.clock.max(self.now.clock), wall: at.wall };
         self.expire(changes);
         let result = self.run(command, changes);
+        self.counters.note(command, &result);
         debug_assert!(
             self.tree.len() > CHECKED_NODES
                 || self.deadlines.count() == self.tree.iter().filter(|n| n.deadline.is_some()).count(),
@@ -129,11 +150,12 @@ impl Keyspace {
 
     fn run(&mut self, command: &Command, changes: &mut Vec<Change>) -> Result<Applied, KeyError> {
         let change = match command {
-            Command::Expire => return Ok(Applied { event: None, index: self.index }),
+            Command::Expire => return Ok(self.applied(None)),
             Command::Publish { id, name, client_urls } => {
                 self.index += 1;
+                self.counters.note_member(self.members.get(*id).is_none(), self.members.is_empty());
                 self.members.publish(*id, name, client_urls);
-                return Ok(Applied { event: None, index: self.index });
+                return Ok(self.applied(None));
             }
             Command::Set { key, dir, content } => self.set(key, *dir, content)?,
             Command::Create { key, dir, content } => self.create(key, *dir, content)?,
@@ -147,16 +169,36 @@ impl Keyspace {
             }
             Command::Delete { key, dir, recursive } => self.delete(key, *dir || *recursive, *recursive)?,
             Command::CompareAndDelete { key, compare } => self.compare_and_delete(key, compare)?,
+            Command::Auth(command) => {
+                let result = self.change_auth(command);
+                return Ok(Applied { auth: Some(Box::new(result)), ..self.applied(None) });
+            }
         };
         let event = change.event.clone();
         self.record(change, changes);
-        Ok(Applied { event: Some(event), index: self.index })
+        Ok(self.applied(Some(event)))
+    }
+
+    fn applied(&self, event: Option<Arc<Event>>) -> Applied {
+        Applied { event, index: self.index, auth: None }
+    }
+
+    /// Changes users or roles. A refusal may have taken indexes all the same, when it was the first command of all.
+    fn change_auth(&mut self, command: &AuthCommand) -> Result<Reply, AuthError> {
+        let before = self.auth.clone();
+        let outcome = Arc::make_mut(&mut self.auth).apply(command, &mut self.counters);
+        if outcome.steps == 0 {
+            self.auth = before;
+        }
+        self.index += outcome.steps;
+        outcome.result
     }
 
     /// Lets everything run out that is due, each at an index of its own.
     fn expire(&mut self, changes: &mut Vec<Change>) {
         while let Some(key) = self.deadlines.due(self.now.clock).cloned() {
             let change = self.remove(&key, Action::Expire);
+            self.counters.expired += 1;
             self.record(change, changes);
         }
     }

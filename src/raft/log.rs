@@ -1,12 +1,12 @@
-//! Raft's log, vote and purge point in sled. An entry is acknowledged only after `flush`; one flush serves all
-//! entries that wait for it, on a thread of its own so that no async thread ever waits for the disk.
+//! Raft's log: entries in the write-ahead log, vote and identity beside it. An entry is acknowledged only after it is
+//! durable; no async thread ever waits for the disk.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::entry::RaftPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -15,9 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::seal::{self, Link};
+use super::hard_state::HardState;
 use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
-use super::verify;
+use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
 use super::watermark::Watermark;
 
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
@@ -27,33 +27,18 @@ const CACHE_BYTES: usize = 32 << 20;
 const READ_BYTES: usize = 4 << 20;
 
 const VOTE: &str = "vote";
-const PURGED: &str = "purged";
-const COMMITTED: &str = "committed";
 
 /// Raft's log on disk. Clones share it.
 #[derive(Clone)]
 pub struct LogStore(Arc<Inner>);
 
 struct Inner {
-    db: sled::Db,
-    log: sled::Tree,
-    meta: sled::Tree,
+    hard_state: HardState,
+    wal: Wal,
+    purged: Mutex<Option<RaftLogId>>,
+    committed: u64,
     vote: Mutex<Option<RaftVote>>,
-    /// The last entry appended, from which the next one's seal goes on.
-    tail: Mutex<Option<Link>>,
     cache: Mutex<Cache>,
-    watermark: Arc<Mutex<Watermark>>,
-    disk: mpsc::Sender<Job>,
-}
-
-/// Work for the disk thread.
-enum Job {
-    /// Flush, note the last entry, then tell.
-    Flush(IOFlushed<TypeConfig>, Option<RaftLogId>),
-    /// Claim nothing after this entry, because later ones are about to be removed.
-    Lower(Option<RaftLogId>, oneshot::Sender<io::Result<()>>),
-    /// Remove entries up to and including this index.
-    Remove(u64),
 }
 
 #[derive(Default)]
@@ -63,48 +48,47 @@ struct Cache {
 }
 
 impl LogStore {
-    /// Opens or makes the log in `folder`, with its watermark beside that. Everything in it is read once.
+    /// Opens or makes the log in `folder`, beside what `hard_state` holds.
     ///
     /// # Errors
-    /// The folder cannot be used, another process holds it, or it does not hold all that was acknowledged; the error
-    /// names the file.
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    /// The folder cannot be used, or what it holds is damaged or incomplete; the error names it.
+    pub fn open(folder: &Path, hard_state: HardState) -> io::Result<Self> {
         let watermark = Watermark::open(folder.with_file_name("watermark"), !folder.exists())?;
-        let opened = verify::guarded(|| open_sled(folder, &watermark)).map_err(named)?;
-        let Opened { db, log, meta, vote, tail } = opened;
-        let watermark = Arc::new(Mutex::new(watermark));
-        let (disk, jobs) = mpsc::channel();
-        let mut worker = Worker { db: db.clone(), log: log.clone(), watermark: watermark.clone() };
-        std::thread::Builder::new().name("log-flush".into()).spawn(move || worker.run(&jobs))?;
-        let (vote, tail) = (Mutex::new(vote), Mutex::new(tail));
-        Ok(Self(Arc::new(Inner { db, log, meta, vote, tail, cache: Mutex::default(), watermark, disk })))
+        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, watermark)?;
+        let Opened { purged, vote: noted, committed, fresh } = opened;
+        let vote: Option<RaftVote> = hard_state.read(VOTE)?;
+        if fresh && vote.is_some() {
+            return Err(lost(folder, "all of it is missing, though this member has voted"));
+        }
+        let noted: Option<RaftVote> = noted.map(|bytes| decode(&bytes, "vote")).transpose()?;
+        if noted > vote {
+            return Err(lost(folder, "the vote that it notes is missing in the folder beside it"));
+        }
+        let purged: Option<RaftLogId> = purged.map(|bytes| decode(&bytes, "purge point")).transpose()?;
+        let (first, _) = wal.range();
+        let start = purged.map_or(0, |id| id.index + 1);
+        if start < first {
+            return Err(lost(folder, &format!("entries {start} to {} are missing", first - 1)));
+        }
+        let vote = Mutex::new(vote);
+        let (purged, cache) = (Mutex::new(purged), Mutex::default());
+        Ok(Self(Arc::new(Inner { hard_state, wal, purged, committed, vote, cache })))
     }
 
-    /// The last entry that is no longer in the log because a snapshot covers it.
-    ///
-    /// # Errors
-    /// The disk fails, or what it holds is damaged.
-    pub fn purged(&self) -> io::Result<Option<RaftLogId>> {
-        read(&self.0.meta, PURGED)
+    /// The last entry that is no longer in the log because a snapshot has it.
+    pub fn purged(&self) -> Option<RaftLogId> {
+        *lock(&self.0.purged)
     }
 
-    /// A small durable value beside the log, such as who this node is.
-    ///
-    /// # Errors
-    /// The disk fails, or the value cannot be read as `T`.
-    pub fn read_meta<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
-        read(&self.0.meta, key)
+    /// Nothing was ever written here.
+    pub fn is_untouched(&self) -> bool {
+        let (first, next) = self.0.wal.range();
+        first == next && self.purged().is_none() && lock(&self.0.vote).is_none()
     }
 
-    /// Writes a small value beside the log; durable when this returns.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn write_meta<T: Serialize>(&self, key: &str, value: &T) -> io::Result<()> {
-        self.0.meta.insert(key, encode(value)?)?;
-        self.0.db.flush()?;
-        Ok(())
+    /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
+    pub fn purge_for(&self, allowed: u64) -> Option<u64> {
+        self.0.wal.purge_for(allowed)
     }
 
     /// Bytes on disk.
@@ -112,119 +96,40 @@ impl LogStore {
     /// # Errors
     /// The disk fails.
     pub fn size_on_disk(&self) -> io::Result<u64> {
-        Ok(self.0.db.size_on_disk()?)
-    }
-
-    async fn flushed(&self) -> io::Result<()> {
-        let db = self.0.db.clone();
-        tokio::task::spawn_blocking(move || db.flush()).await.map_err(io::Error::other)??;
-        Ok(())
+        self.0.wal.size_on_disk()
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         lock(&self.0.cache)
     }
 
-    fn send(&self, job: Job) -> io::Result<()> {
-        self.0.disk.send(job).map_err(|_| io::Error::other("the log's disk thread has ended"))
-    }
-}
-
-/// What a log is opened to.
-struct Opened {
-    db: sled::Db,
-    log: sled::Tree,
-    meta: sled::Tree,
-    vote: Option<RaftVote>,
-    tail: Option<Link>,
-}
-
-fn open_sled(folder: &Path, watermark: &Watermark) -> io::Result<Opened> {
-    let db = sled::Config::new()
-        .path(folder)
-        .flush_every_ms(None)
-        .cache_capacity(64 << 20)
-        .mode(sled::Mode::HighThroughput)
-        .open()
-        .map_err(unopened)?;
-    let log = db.open_tree("log")?;
-    let meta = db.open_tree("meta")?;
-    let vote = read(&meta, VOTE)?;
-    let purged = read::<RaftLogId>(&meta, PURGED)?;
-    if let Some(purged) = purged {
-        remove(&log, purged.index)?;
-    }
-    let tail = verify::log(&log, purged, vote, watermark)?;
-    Ok(Opened { db, log, meta, vote, tail })
-}
-
-/// Says in plain words what sled could not open; it prints errors of the system as structures.
-fn unopened(error: sled::Error) -> io::Error {
-    match error {
-        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
-            io::Error::new(io::ErrorKind::WouldBlock, "another process is using it")
-        }
-        sled::Error::Io(error) => error,
-        other => verify::damaged(&other.to_string()),
-    }
-}
-
-/// The disk thread.
-struct Worker {
-    db: sled::Db,
-    log: sled::Tree,
-    watermark: Arc<Mutex<Watermark>>,
-}
-
-impl Worker {
-    /// Takes everything that waits, flushes once, tells everyone; until the log is dropped.
-    fn run(&mut self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut waiting = Vec::new();
-            let mut last = None;
-            let mut lowered = None;
-            for job in std::iter::once(first).chain(jobs.try_iter()) {
-                match job {
-                    Job::Flush(told, entry) => {
-                        waiting.push(told);
-                        last = entry.or(last);
-                    }
-                    Job::Lower(to, told) => {
-                        lowered = Some((to, told));
-                        // What was appended before must be noted before.
-                        break;
-                    }
-                    Job::Remove(upto) => {
-                        if let Err(error) = remove(&self.log, upto) {
-                            tracing::error!(%error, upto, "cannot remove old log entries");
-                        }
-                    }
-                }
-            }
-            if !waiting.is_empty() {
-                let result = self.flush(last);
-                for told in waiting {
-                    told.io_completed(
-                        result.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string())),
-                    );
-                }
-            }
-            if let Some((to, told)) = lowered {
-                // The log may have been dropped meanwhile.
-                let _ = told.send(lock(&self.watermark).lower(to));
-            }
-        }
+    /// Runs `work`, which writes, and waits until that is durable.
+    async fn durable(&self, work: impl FnOnce(&Wal, Told) -> io::Result<()>) -> io::Result<()> {
+        let (tell, told) = oneshot::channel();
+        // The receiver waits below.
+        work(&self.0.wal, Box::new(move |result| drop(tell.send(result))))?;
+        told.await.map_err(|_| io::Error::other("the log's disk thread has ended"))?
     }
 
-    fn flush(&self, last: Option<RaftLogId>) -> io::Result<()> {
-        if super::faults::acknowledges_early() {
-            return Ok(());
+    /// Reads from the disk, and goes on in the cache with what is not durable yet. Blocks.
+    fn read(&self, from: u64, until: u64) -> io::Result<Vec<RaftEntry>> {
+        let durable = until.min(self.0.wal.durable_until());
+        let found = self.0.wal.read(from, durable, READ_BYTES)?;
+        let mut entries =
+            found.iter().map(|bytes| decode(bytes, "entry")).collect::<io::Result<Vec<RaftEntry>>>()?;
+        let next = from + entries.len() as u64;
+        if next >= durable && next < until {
+            entries.extend(self.cache().range(next, Bound::Excluded(until)).unwrap_or_default());
         }
-        self.db.flush()?;
-        match last {
-            Some(_) => lock(&self.watermark).note_last(last),
-            None => Ok(()),
+        Ok(entries)
+    }
+
+    fn entry(&self, index: u64) -> io::Result<Option<RaftEntry>> {
+        if let Some(entry) = self.cache().entries.get(&index) {
+            return Ok(Some(entry.clone()));
         }
+        let found = self.0.wal.read(index, index + 1, READ_BYTES)?;
+        found.first().map(|bytes| decode(bytes, "entry")).transpose()
     }
 }
 
@@ -232,21 +137,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes entries up to and including `upto`, in steps small enough not to hold up a flush for long.
-fn remove(log: &sled::Tree, upto: u64) -> Result<(), sled::Error> {
-    for key in log.range(..=upto.to_be_bytes()).keys() {
-        log.remove(key?)?;
-    }
-    Ok(())
+fn lost(folder: &Path, what: &str) -> io::Error {
+    let advice =
+        "remove this member from the cluster, empty its data folder and add it again, or restore a backup";
+    io::Error::new(io::ErrorKind::InvalidData, format!("damaged log {}: {what}; {advice}", folder.display()))
 }
 
 fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     postcard::to_allocvec(value).map_err(io::Error::other)
-}
-
-fn read<T: DeserializeOwned>(tree: &sled::Tree, key: &str) -> io::Result<Option<T>> {
-    let Some(bytes) = tree.get(key)? else { return Ok(None) };
-    decode(&bytes, key).map(Some)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> io::Result<T> {
@@ -255,24 +153,21 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> io::Result<T> {
     })
 }
 
-fn decode_entry(index: &[u8], bytes: &[u8]) -> io::Result<RaftEntry> {
-    seal::open(verify::index(index)?, bytes).map(|(entry, ..)| entry)
-}
-
-fn link(index: &[u8], bytes: &[u8]) -> io::Result<Link> {
-    seal::open(verify::index(index)?, bytes).map(|(.., link)| link)
-}
-
 impl Cache {
     fn push(&mut self, entry: RaftEntry) {
         self.bytes += weight(&entry);
         if let Some(old) = self.entries.insert(entry.log_id.index, entry) {
             self.bytes -= weight(&old);
         }
+    }
+
+    /// Drops the oldest entries that are too many, but none from index `durable_until` on: those are only here.
+    fn shrink(&mut self, durable_until: u64) {
         while self.bytes > CACHE_BYTES
-            && let Some((_, old)) = self.entries.pop_first()
+            && let Some(first) = self.entries.first_entry()
+            && *first.key() < durable_until
         {
-            self.bytes -= weight(&old);
+            self.bytes -= weight(&first.remove());
         }
     }
 
@@ -313,30 +208,25 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<RaftEntry>> {
+        let (first, next) = self.0.wal.range();
         let from = match range.start_bound() {
             Bound::Included(index) => *index,
             Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
+            Bound::Unbounded => first,
         };
-        let end = range.end_bound().cloned();
-        if matches!(end, Bound::Excluded(end) if end <= from) {
+        let until = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => next,
+        };
+        if until <= from {
             return Ok(Vec::new());
         }
-        if let Some(entries) = self.cache().range(from, end) {
+        if let Some(entries) = self.cache().range(from, Bound::Excluded(until)) {
             return Ok(entries);
         }
-        let bounds = (Bound::Included(from.to_be_bytes()), end.map(u64::to_be_bytes));
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for item in self.0.log.range(bounds) {
-            let (index, value) = item?;
-            bytes += value.len();
-            if !entries.is_empty() && bytes > READ_BYTES {
-                break;
-            }
-            entries.push(decode_entry(&index, &value)?);
-        }
-        Ok(entries)
+        let log = self.clone();
+        tokio::task::spawn_blocking(move || log.read(from, until)).await.map_err(io::Error::other)?
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
@@ -348,11 +238,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let purged: Option<RaftLogId> = read(&self.0.meta, PURGED)?;
-        let last = match self.0.log.last()? {
-            Some((index, value)) => Some(decode_entry(&index, &value)?.log_id),
-            None => None,
-        };
+        let purged = self.purged();
+        let (first, next) = self.0.wal.range();
+        let last = if next > first { self.entry(next - 1)?.map(|entry| entry.log_id) } else { None };
         Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
     }
 
@@ -361,21 +249,29 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
-        self.0.meta.insert(VOTE, encode(vote)?)?;
-        self.flushed().await?;
-        lock(&self.0.watermark).note_vote(*vote)?;
+        let (hard_state, value) = (self.0.hard_state.clone(), *vote);
+        let work = move || hard_state.write(VOTE, &value);
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        let bytes = encode(vote)?;
+        self.durable(|wal, told| wal.note_vote(bytes, told)).await?;
         *lock(&self.0.vote) = Some(*vote);
         Ok(())
     }
 
-    /// Kept without a flush: it only spares a restarted node the wait for a leader before it applies what it has.
+    /// Written along with whatever is written next: it only spares a restarted node the wait for a leader before it
+    /// applies what it has.
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
-        self.0.meta.insert(COMMITTED, encode(&committed)?)?;
+        self.0.wal.note_commit(committed.map_or(0, |id| id.index));
         Ok(())
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
-        Ok(read(&self.0.meta, COMMITTED)?.flatten())
+        let (first, next) = self.0.wal.range();
+        let index = self.0.committed.min(next.saturating_sub(1));
+        if index < first || next == first {
+            return Ok(self.purged());
+        }
+        Ok(self.entry(index)?.map(|entry| entry.log_id))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -383,44 +279,28 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + Send,
         I::IntoIter: Send,
     {
-        let mut batch = sled::Batch::default();
-        let mut last = None;
+        let mut encoded = Vec::new();
         let mut cache = self.cache();
-        let mut tail = lock(&self.0.tail);
         for entry in entries {
-            let (bytes, link) = seal::seal(*tail, &entry)?;
-            batch.insert(&entry.log_id.index.to_be_bytes(), bytes);
-            *tail = Some(link);
-            last = Some(entry.log_id);
+            encoded.push((entry.log_id.index, encode(&entry)?));
             cache.push(entry);
         }
-        drop((cache, tail));
-        self.0.log.apply_batch(batch)?;
-        self.send(Job::Flush(callback, last))
+        cache.shrink(self.0.wal.durable_until());
+        drop(cache);
+        self.0.wal.append(encoded, Box::new(move |result| callback.io_completed(result)))
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         let from = last.map_or(0, |id| id.index + 1);
-        let (tell, told) = oneshot::channel();
-        self.send(Job::Lower(last, tell))?;
-        told.await.map_err(io::Error::other)??;
         self.cache().retain(|index| index < from);
-        *lock(&self.0.tail) = match last.map(|id| id.index.to_be_bytes()) {
-            Some(key) => self.0.log.get(key)?.map(|value| link(&key, &value)).transpose()?,
-            None => None,
-        };
-        let mut batch = sled::Batch::default();
-        for key in self.0.log.range(from.to_be_bytes()..).keys() {
-            batch.remove(key?);
-        }
-        self.0.log.apply_batch(batch)?;
-        self.flushed().await
+        self.durable(|wal, told| wal.truncate(from, told)).await
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
-        // The marker goes first: a crash in between leaves entries that nobody asks for, never a gap.
-        self.0.meta.insert(PURGED, encode(&upto)?)?;
         self.cache().retain(|index| index > upto.index);
-        self.send(Job::Remove(upto.index))
+        let id = encode(&upto)?;
+        self.durable(|wal, told| wal.purge(upto.index, id, told)).await?;
+        *lock(&self.0.purged) = Some(upto);
+        Ok(())
     }
 }

@@ -1,19 +1,20 @@
-//! The replicated log: openraft over sled and over connections between members. `openraft` and `sled` are named
+//! The replicated log: openraft over a write-ahead log and over connections between members. `openraft` and `sled` are named
 //! nowhere else.
 
 mod channel;
 mod faults;
+mod hard_state;
 mod log;
 mod network;
 mod node;
 mod notes;
-mod seal;
+mod room;
 mod serve;
 mod sessions;
 mod snapshot;
 mod state;
 mod types;
-mod verify;
+mod wal;
 mod watermark;
 mod wire;
 

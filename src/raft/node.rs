@@ -12,9 +12,11 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
+use super::hard_state::HardState;
 use super::log::LogStore;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
+use super::room;
 use super::snapshot::{self, Folder};
 use super::state::{Observer, StateMachine};
 use super::types::{Peer, Proposal, Raft, Ticket};
@@ -26,6 +28,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
 const KEPT_ENTRIES: u64 = 5000;
+
+/// The name under which the identity is kept.
+const IDENTITY: &str = "identity";
+
+/// The name under which the number of the newest run is kept.
+const RUN: &str = "run";
 
 /// Who this data folder belongs to; written once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +47,7 @@ pub struct Identity {
 /// What a node keeps on disk.
 pub struct Storage {
     log: LogStore,
+    hard_state: HardState,
     folder: Folder,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
@@ -54,38 +63,30 @@ impl Storage {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
-        let log = LogStore::open(&data_dir.join("log"))?;
-        let identity: Option<Identity> = log.read_meta("identity")?;
-        let covered = match folder.newest()? {
-            Some(path) if identity.is_none() => {
-                let why = format!("{} is there, but the log beside it is empty", path.display());
-                return Err(damaged(&why));
-            }
-            Some(path) => Some(snapshot::read_meta(&path)?),
-            None => None,
-        };
-        let (last, sessions) = covered.map(|meta| (meta.last, meta.sessions)).unwrap_or_default();
-        if let Some(purged) = log.purged()?
-            && last < Some(purged)
-        {
-            let (folder, upto) = (data_dir.join("snapshots"), purged.index);
-            let why = format!(
-                "the log begins after entry {upto}, and no snapshot in {} covers that",
-                folder.display()
-            );
-            return Err(damaged(&why));
+        let hard_state = HardState::open(&data_dir.join("state"))?;
+        let identity: Option<Identity> = hard_state.read(IDENTITY)?;
+        let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
+        let newest = folder.newest()?;
+        if identity.is_none() && (newest.is_some() || !log.is_untouched()) {
+            let state = data_dir.join("state");
+            return Err(damaged(&format!(
+                "{} does not say who this member is, but it has a log",
+                state.display()
+            )));
         }
-        let run = next_run(&log, identity.as_ref().map_or(0, |identity| sessions.newest(identity.member)))?;
-        Ok(Self { log, folder, identity, run })
+        let sessions = newest.map(|path| snapshot::read_meta(&path)).transpose()?.map(|meta| meta.sessions);
+        let applied = identity.as_ref().zip(sessions).map_or(0, |(id, sessions)| sessions.newest(id.member));
+        let run = next_run(&hard_state, applied)?;
+        Ok(Self { log, hard_state, folder, identity, run })
     }
 }
 
 /// A number for this run, above that of any earlier one, durably: batches of an earlier run that are still under way
 /// somewhere must not be taken for new ones. Wall time sees to it after a data folder was replaced.
-fn next_run(log: &LogStore, applied: u64) -> io::Result<u64> {
-    let earlier = log.read_meta::<u64>("run")?.unwrap_or_default().max(applied);
+fn next_run(hard_state: &HardState, applied: u64) -> io::Result<u64> {
+    let earlier = hard_state.read::<u64>(RUN)?.unwrap_or_default().max(applied);
     let run = u64::try_from(wall_nanos()).unwrap_or_default().max(earlier + 1);
-    log.write_meta("run", &run)?;
+    hard_state.write(RUN, &run)?;
     Ok(run)
 }
 
@@ -141,13 +142,20 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, folder, identity: known, .. } = storage;
+        let Storage { log, hard_state, folder, identity: known, .. } = storage;
         if known.is_none() {
-            log.write_meta("identity", &identity)?;
+            hard_state.write(IDENTITY, &identity)?;
         }
         let history = tuning.history;
         let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
         let state = opened.map_err(io::Error::other)??;
+        // Entries that are neither in the log nor in the snapshot are lost; an empty state in their place is not.
+        let applied = state.read().applied;
+        if log.purged() > applied {
+            let what =
+                "damaged: the log begins behind the newest snapshot; a snapshot is missing in snapshots/";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let notes = Arc::new(Notes::default());
         let peers = Peers::new(identity.cluster, identity.member, notes.clone());
         let config = config(tuning).map_err(io::Error::other)?;
@@ -158,6 +166,7 @@ impl Node {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
         tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
+        tokio::spawn(room::run(raft.clone(), log.clone(), state.clone()));
         Ok(Arc::new(Self { identity, raft, state, log, peers, notes, election: tuning.election }))
     }
 
@@ -461,6 +470,9 @@ fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
         purge_batch_size: 256,
         max_payload_entries: 256,
         enable_pre_vote: Some(true),
+        // The leader's own flush and its followers' go on at the same time.
+        broadcast_submitted_on_append: Some(true),
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     Ok(Arc::new(config.validate()?))

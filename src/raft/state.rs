@@ -14,6 +14,7 @@ use super::sessions::Sessions;
 use super::snapshot::{self, Folder, Meta};
 use super::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
 use crate::clock::{ClusterClock, Stamp};
+use crate::keyspace::auth::Auth;
 use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Refusal};
 
 type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub results: Vec<Result<Applied, Refusal>>,
     /// Every change in order.
     pub changes: Vec<Change>,
+    /// Users and roles afterwards, when they changed.
+    pub auth: Option<Arc<Auth>>,
 }
 
 /// Who wants to know what was applied. Called in the order of the log, outside the lock; must not block.
@@ -131,13 +134,16 @@ impl StateMachine {
         self.observe(proposal.at.clock);
         let mut changes = Vec::with_capacity(commands.len());
         let mut replica = self.write();
+        let before = replica.keyspace.auth().clone();
         let results = if replica.sessions.admit(proposal.ticket) {
             commands.iter().map(|c| replica.keyspace.apply(c, proposal.at, &mut changes)).collect()
         } else {
             Vec::new()
         };
         replica.applied = Some(log_id);
-        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes })
+        let auth = replica.keyspace.auth();
+        let auth = (!Arc::ptr_eq(auth, &before)).then(|| auth.clone());
+        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes, auth })
     }
 }
 

@@ -1,44 +1,31 @@
-//! What the log must at least hold, noted outside of it.
+//! How many records of the log were flushed, noted outside of it.
 //!
-//! Sled cuts off a log at the first thing that it cannot read, and says nothing: after a crash that is what was being
-//! written, after damage it may be anything. So the last entry that was flushed and the last vote are noted in a small
-//! file beside the log, after each flush and before anyone is told. The file itself is not flushed each time: it never
-//! claims more than the log holds, and after a loss of power it may claim less. It is exact after the end of a process.
+//! The end of a log tells nothing of what may have stood behind it: a write that was not finished and a piece that the
+//! disk lost look alike. So the number of the last flushed record is written to a small file beside the log, after
+//! each flush and before anyone is told. The file itself is not flushed: it never claims more than the log
+//! holds, and after a loss of power it may claim less. After the end of a process, even by SIGKILL, it is exact.
 //!
-//! Two places of 512 bytes take turns, so that one of them is always whole.
+//! Two places of a sector each take turns, so that one of them is always whole.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::types::{RaftLogId, RaftVote};
-
 /// A place is one sector: a disk writes it whole or not at all.
 const PLACE_BYTES: usize = 512;
 
-/// Before the mark: its CRC-32 and its length.
-const HEAD_BYTES: usize = 8;
-
-/// What the log holds at least.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// Counts the notes; the highest counts.
-    count: u64,
-    /// The last entry that was flushed.
-    pub last: Option<RaftLogId>,
-    /// The last vote.
-    pub vote: Option<RaftVote>,
-}
+/// At the beginning of a place: CRC-32 of what follows, then a version, then the number.
+const VERSION: u32 = 1;
 
 /// The file.
 #[derive(Debug)]
 pub struct Watermark {
     path: PathBuf,
     file: File,
-    mark: Mark,
+    record: u64,
+    /// The place that is written next.
+    next: u64,
 }
 
 impl Watermark {
@@ -49,35 +36,24 @@ impl Watermark {
     pub fn open(path: PathBuf, new: bool) -> io::Result<Self> {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
         if !new && !path.exists() {
-            return Err(named(io::Error::new(
-                io::ErrorKind::NotFound,
-                "damaged: it is missing, but the log is there",
-            )));
+            let why = "damaged: it is missing, but the log is there";
+            return Err(named(io::Error::new(io::ErrorKind::NotFound, why)));
         }
-        let options = || OpenOptions::new().read(true).write(true).create(new).truncate(false).open(&path);
-        let file = options().map_err(named)?;
+        let file = OpenOptions::new().read(true).write(true).create(new).truncate(false).open(&path);
+        let file = file.map_err(named)?;
         if new && file.metadata()?.len() < 2 * PLACE_BYTES as u64 {
             found(&file, &path).map_err(named)?;
         }
-        let marks = [0, 1].map(|place| read(&file, place));
-        let mark = match marks {
-            [Some(a), Some(b)] => {
-                if a.count > b.count {
-                    a
-                } else {
-                    b
-                }
-            }
-            [Some(mark), None] | [None, Some(mark)] => {
-                tracing::warn!(file = %path.display(), "one of two places is damaged, the other is taken");
-                mark
-            }
+        let (record, next) = match [0, 1].map(|place| read(&file, place)) {
+            [Some(a), Some(b)] => (a.max(b), u64::from(a > b)),
+            [Some(a), None] => (a, 1),
+            [None, Some(b)] => (b, 0),
             [None, None] => {
                 let why = "damaged: no place has its checksum";
                 return Err(named(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
         };
-        Ok(Self { path, file, mark })
+        Ok(Self { path, file, record, next })
     }
 
     /// Where it lies.
@@ -85,55 +61,25 @@ impl Watermark {
         &self.path
     }
 
-    /// What the log holds at least.
-    pub fn mark(&self) -> &Mark {
-        &self.mark
+    /// The number of the last record that is known to have been flushed; 0 before the first.
+    pub fn record(&self) -> u64 {
+        self.record
     }
 
-    /// Notes the last flushed entry.
+    /// Notes that records up to `record` are flushed.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn note_last(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
-        self.mark.last = last;
-        self.write()
-    }
-
-    /// Notes a flushed vote.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn note_vote(&mut self, vote: RaftVote) -> io::Result<()> {
-        self.mark.vote = Some(vote);
-        self.write()
-    }
-
-    /// Claims no entry after `last`, durably: call it before later entries are removed.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn lower(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
-        if self.mark.last <= last {
-            return Ok(());
-        }
-        // Both places, or damage to one would bring the higher claim back.
-        self.note_last(last)?;
-        self.note_last(last)?;
-        self.file.sync_data()
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        self.mark.count += 1;
-        let place = encode(&self.mark)?;
-        self.file.write_all_at(&place, self.mark.count % 2 * PLACE_BYTES as u64)
+    pub fn note(&mut self, record: u64) -> io::Result<()> {
+        self.file.write_all_at(&place(record), self.next * PLACE_BYTES as u64)?;
+        (self.record, self.next) = (record, 1 - self.next);
+        Ok(())
     }
 }
 
 /// Fills a new file, so that later writes need no new room on the disk.
 fn found(file: &File, path: &Path) -> io::Result<()> {
-    let mark = Mark::default();
-    file.write_all_at(&encode(&mark)?, 0)?;
-    file.write_all_at(&encode(&mark)?, PLACE_BYTES as u64)?;
+    file.write_all_at(&[place(0), place(0)].concat(), 0)?;
     file.sync_all()?;
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
@@ -141,53 +87,35 @@ fn found(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-fn encode(mark: &Mark) -> io::Result<[u8; PLACE_BYTES]> {
-    let bytes = postcard::to_allocvec(mark).map_err(io::Error::other)?;
+fn place(record: u64) -> [u8; PLACE_BYTES] {
     let mut place = [0; PLACE_BYTES];
-    let end = HEAD_BYTES + bytes.len();
-    let room = place.get_mut(HEAD_BYTES..end).ok_or_else(|| io::Error::other("the mark is too long"))?;
-    room.copy_from_slice(&bytes);
-    place[4..HEAD_BYTES]
-        .copy_from_slice(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes());
+    place[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    place[8..16].copy_from_slice(&record.to_le_bytes());
     let crc = crc32fast::hash(&place[4..]);
     place[..4].copy_from_slice(&crc.to_le_bytes());
-    Ok(place)
+    place
 }
 
-fn read(file: &File, number: u64) -> Option<Mark> {
-    let mut place = [0; PLACE_BYTES];
-    file.read_exact_at(&mut place, number * PLACE_BYTES as u64).ok()?;
-    let [a, b, c, d, rest @ ..] = place;
-    if crc32fast::hash(&place[4..]) != u32::from_le_bytes([a, b, c, d]) {
-        return None;
-    }
-    let length = u32::from_le_bytes(rest[..4].try_into().ok()?) as usize;
-    postcard::from_bytes(place.get(HEAD_BYTES..HEAD_BYTES + length)?).ok()
+fn read(file: &File, number: u64) -> Option<u64> {
+    let mut bytes = [0; PLACE_BYTES];
+    file.read_exact_at(&mut bytes, number * PLACE_BYTES as u64).ok()?;
+    let record = u64::from_le_bytes(bytes[8..16].try_into().ok()?);
+    (bytes == place(record)).then_some(record)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::types::CommittedLeader;
-
-    fn id(index: u64) -> Option<RaftLogId> {
-        Some(RaftLogId::new(CommittedLeader::new(3), index))
-    }
 
     #[test]
     fn what_was_noted_last_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("watermark");
-        let mut watermark = Watermark::open(path.clone(), true).unwrap();
-        assert_eq!(watermark.mark().last, None);
-        for index in 1..5 {
-            watermark.note_last(id(index)).unwrap();
-            assert_eq!(Watermark::open(path.clone(), false).unwrap().mark().last, id(index));
+        assert_eq!(Watermark::open(path.clone(), true).unwrap().record(), 0);
+        for record in [1, 2, 5, 9] {
+            Watermark::open(path.clone(), false).unwrap().note(record).unwrap();
+            assert_eq!(Watermark::open(path.clone(), false).unwrap().record(), record);
         }
-        watermark.lower(id(9)).unwrap();
-        assert_eq!(watermark.mark().last, id(4), "lowering never raises");
-        watermark.lower(id(2)).unwrap();
-        assert_eq!(Watermark::open(path, false).unwrap().mark().last, id(2));
     }
 
     #[test]
@@ -195,14 +123,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("watermark");
         let mut watermark = Watermark::open(path.clone(), true).unwrap();
-        watermark.note_last(id(6)).unwrap();
-        watermark.note_last(id(7)).unwrap();
+        watermark.note(6).unwrap();
+        watermark.note(7).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        for at in 0..2 * PLACE_BYTES {
+        for at in (0..2 * PLACE_BYTES).step_by(7) {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             std::fs::write(&path, &bytes).unwrap();
-            assert!(Watermark::open(path.clone(), false).unwrap().mark().last >= id(6), "byte {at}");
+            assert!(Watermark::open(path.clone(), false).unwrap().record() >= 6, "byte {at}");
         }
         std::fs::write(&path, vec![0; 2 * PLACE_BYTES]).unwrap();
         let error = Watermark::open(path.clone(), false).unwrap_err().to_string();

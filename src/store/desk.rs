@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::hub::Hub;
-use crate::keyspace::{Event, Refusal};
+use crate::keyspace::auth::{Auth, AuthError, Reply};
+use crate::keyspace::{Applied, Event, Refusal};
 use crate::raft::{Observer, Outcome, Replica, Ticket};
 
 /// What a client is told about a command that was applied.
@@ -21,6 +22,8 @@ pub struct Done {
     pub raft_index: u64,
     /// Raft's term.
     pub raft_term: u64,
+    /// What came of a change of users and roles.
+    pub auth: Option<Box<Result<Reply, AuthError>>>,
 }
 
 /// Who waits for the result of one command.
@@ -34,12 +37,14 @@ pub struct Desk {
     waiting: Mutex<HashMap<u64, Vec<Waiter>>>,
     /// The watchers.
     pub hub: Arc<Hub>,
+    /// Users and roles as applied here. Whoever is told of a change has been told of earlier changes of these.
+    pub auth: watch::Sender<Arc<Auth>>,
 }
 
 impl Desk {
     /// A desk for run `session` of member `node`.
     pub fn new(node: u64, session: u64) -> Self {
-        Self { node, session, waiting: Mutex::default(), hub: Arc::default() }
+        Self { node, session, waiting: Mutex::default(), hub: Arc::default(), auth: watch::Sender::default() }
     }
 
     /// Opens a batch whose commands `waiters` wait for.
@@ -63,17 +68,24 @@ impl Desk {
 
 impl Observer for Desk {
     fn applied(&self, outcome: Outcome) {
+        if let Some(auth) = outcome.auth {
+            self.auth.send_replace(auth);
+        }
         self.hub.publish(&outcome.changes);
         let waiters = self.take(outcome.ticket);
         let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
         for (waiter, result) in waiters.into_iter().zip(outcome.results) {
-            let result = result.map(|a| Done { event: a.event, index: a.index, raft_index, raft_term });
+            let result = result.map(|applied| {
+                let Applied { event, index, auth } = applied;
+                Done { event, index, raft_index, raft_term, auth }
+            });
             // The client may have gone.
             let _ = waiter.send(result);
         }
     }
 
     fn replaced(&self, replica: &Replica) {
+        self.auth.send_replace(replica.keyspace.auth().clone());
         self.hub.catch_up(replica.keyspace.history(), replica.keyspace.index());
     }
 }

@@ -6,6 +6,7 @@ mod expire;
 pub mod http;
 mod hub;
 mod members;
+mod passwords;
 mod propose;
 mod reads;
 mod run;
@@ -14,16 +15,19 @@ pub use desk::Done;
 pub use error::StoreError;
 pub use hub::{Interest, Subscription};
 pub use members::{Member, cluster_id, member_id};
+pub use passwords::{HashError, Passwords};
 pub use run::{RunError, run};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::keyspace::{Command, Key, Refusal};
+use crate::keyspace::auth::Auth;
+use crate::keyspace::{Command, Counters, Key, Refusal, Tally};
 use crate::raft::Node;
 use desk::Desk;
 
@@ -57,6 +61,14 @@ pub struct Store {
     reads: mpsc::Sender<reads::Waiter>,
     name: String,
     started: (Timestamp, Instant),
+    passwords: Passwords,
+    gets: Gets,
+}
+
+/// Reads that this node answered by itself.
+struct Gets {
+    success: AtomicU64,
+    fail: AtomicU64,
 }
 
 impl Store {
@@ -67,7 +79,15 @@ impl Store {
         tokio::spawn(propose::run(node.clone(), desk.clone(), command_queue));
         tokio::spawn(reads::run(node.clone(), read_queue));
         let started = (Timestamp::now(), Instant::now());
-        let store = Arc::new(Self { node, desk, commands, reads, name, started });
+        // A new etcd has looked for its list of members in vain.
+        let gets = Gets { success: AtomicU64::new(0), fail: AtomicU64::new(1) };
+        let passwords = Passwords::default();
+        {
+            // Under the lock, so that nothing newer can have been told before.
+            let replica = node.state().read();
+            desk.auth.send_replace(replica.keyspace.auth().clone());
+        }
+        let store = Arc::new(Self { node, desk, commands, reads, name, started, passwords, gets });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
         store
     }
@@ -135,7 +155,9 @@ impl Store {
         let clock = self.node.read_clock();
         let (raft_term, _) = self.node.progress();
         let replica = self.node.state().read();
-        let json = replica.keyspace.get(key, recursive, clock)?;
+        let json = replica.keyspace.get(key, recursive, clock);
+        self.count_gets(Tally { success: u64::from(json.is_ok()), fail: u64::from(json.is_err()) });
+        let json = json?;
         let raft_index = replica.applied.map_or(0, |id| id.index);
         Ok(Found { json, index: replica.keyspace.index(), raft_index, raft_term })
     }
@@ -154,6 +176,30 @@ impl Store {
                 |replica| (replica.keyspace.history(), replica.keyspace.index()),
             )
             .map_err(|(error, index)| StoreError::Refused(Refusal { error, index }))
+    }
+
+    /// Users and roles as applied here, and when they change. The changes that are told to a watcher come after this.
+    pub fn auth(&self) -> watch::Receiver<Arc<Auth>> {
+        self.desk.auth.subscribe()
+    }
+
+    /// Hashes and checks passwords.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// Counts reads that were not made by [`Store::get`], as etcd counts what it looks up in its store for itself.
+    pub fn count_gets(&self, gets: Tally) {
+        self.gets.success.fetch_add(gets.success, Ordering::Relaxed);
+        self.gets.fail.fetch_add(gets.fail, Ordering::Relaxed);
+    }
+
+    /// How many operations were applied and answered here.
+    pub fn counters(&self) -> Counters {
+        let mut counters = *self.node.state().read().keyspace.counters();
+        counters.gets.success += self.gets.success.load(Ordering::Relaxed);
+        counters.gets.fail += self.gets.fail.load(Ordering::Relaxed);
+        counters
     }
 
     /// How many watchers wait on this node.

@@ -77,5 +77,6 @@ fn weight(command: &Command) -> usize {
         | Command::CompareAndSwap { key, content, .. } => key.as_bytes().len() + content.value.len() + 32,
         Command::Delete { key, .. } | Command::CompareAndDelete { key, .. } => key.as_bytes().len() + 32,
         Command::Expire | Command::Publish { .. } => 64,
+        Command::Auth(command) => command.weight(),
     }
 }

@@ -1,6 +1,7 @@
 //! The same requests to a node of ours and to Debian's etcd. Each topic is a table of requests; what differs on purpose
 //! stands in `known`, with the reason.
 
+mod auth;
 mod compare;
 mod expiry;
 mod forms;
@@ -10,6 +11,7 @@ mod pages;
 mod pair;
 mod paths;
 mod random;
+mod statistics;
 mod values;
 mod watches;
 mod wire;

@@ -66,13 +66,18 @@ impl Pair {
 
     /// Sends one request and gives back etcd's answer.
     pub fn ask(&mut self, request: &str) -> Answer {
+        self.ask_as(&[], request)
+    }
+
+    /// The same with further headers.
+    pub fn ask_as(&mut self, more: &[(&str, &str)], request: &str) -> Answer {
         let request = self.filled(request);
         let mut words = request.splitn(3, ' ');
         let (method, target) = (words.next().expect("a method"), words.next().expect("a target"));
         let target = target.strip_prefix('~').map_or(target.to_string(), |rest| format!("/v2/keys{rest}"));
         let form = words.next();
         let kind = form.map(|_| ("Content-Type", "application/x-www-form-urlencoded"));
-        let headers: Vec<_> = kind.into_iter().collect();
+        let headers: Vec<_> = kind.into_iter().chain(more.iter().copied()).collect();
         self.exchange(method, &target, &headers, form.map(str::as_bytes))
     }
 

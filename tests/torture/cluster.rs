@@ -170,12 +170,12 @@ impl Cluster {
         std::fs::rename(self.folder.join(part), self.folder.join(file)).expect("a clock file");
     }
 
-    /// From now on files of the node cannot grow beyond what its log has now.
-    pub fn forbid_growth(&mut self, node: usize) {
-        let length = std::fs::metadata(self.data(node).join("log/db")).map_or(0, |file| file.len());
+    /// From now on the node cannot write behind the first 128 KiB of a file: neither its log nor a snapshot.
+    pub fn spoil_disk(&mut self, node: usize) {
+        const LIMIT: u64 = 128 << 10;
         self.nodes[node].may_fail = true;
         let Some(child) = &self.nodes[node].child else { return };
-        let limit = format!("--fsize={}:{}", length, length);
+        let limit = format!("--fsize={LIMIT}:{LIMIT}");
         // It may have ended by itself.
         let _ = Command::new("prlimit")
             .args(["--pid", &child.id().to_string(), &limit])

@@ -145,7 +145,7 @@ impl Nemesis {
             Fault::Slow => cluster.network.limit(node, Some(200)),
             Fault::Clock => cluster.shift_clock(node, self.hours()),
             Fault::Clocks => (0..cluster.count()).for_each(|node| cluster.shift_clock(node, self.hours())),
-            Fault::Disk => cluster.forbid_growth(node),
+            Fault::Disk => cluster.spoil_disk(node),
         }
         format!("{fault:?} n{node}")
     }

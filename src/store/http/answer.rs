@@ -32,6 +32,7 @@ impl ApiError {
             105 => (StatusCode::PRECONDITION_FAILED, "Key already exists"),
             107 => (StatusCode::BAD_REQUEST, "Root is read only"),
             108 => (StatusCode::FORBIDDEN, "Directory not empty"),
+            110 => (StatusCode::UNAUTHORIZED, "The request requires user authentication"),
             201 => (StatusCode::BAD_REQUEST, "PrevValue is Required in POST form"),
             202 => (StatusCode::BAD_REQUEST, "The given TTL in POST form is not a number"),
             203 => (StatusCode::BAD_REQUEST, "The given index in POST form is not a number"),
@@ -94,6 +95,14 @@ pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Res
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// `{"message":…}` without a line feed, as the pages beside keys refuse.
+pub fn message(status: StatusCode, text: &[u8]) -> Response {
+    let mut body = b"{\"message\":".to_vec();
+    json_string(&mut body, text);
+    body.push(b'}');
+    json(status, body.into())
 }
 
 /// A successful keys answer.

@@ -7,8 +7,9 @@ use warp::reply::Response;
 
 use super::answer::{self, ApiError, Indexes, method_not_allowed};
 use super::form::{Form, has_form_body};
+use super::guard::Pass;
 use super::params::Params;
-use super::{Api, body, watch};
+use super::{Api, body, guard, watch};
 use crate::keyspace::{Action, Command, Compare, Content, Key};
 use crate::store::{Consistency, Done, StoreError};
 
@@ -34,21 +35,28 @@ where
         let params = Params::parse(&Form::parse(body.as_deref(), query)?, method)?;
         // A clean path has no dots left, so it always is a key.
         let key = Key::parse(path).ok_or_else(|| ApiError::request(209, "invalid key"))?;
+        let write_wanted = !matches!(*method, Method::GET | Method::HEAD);
+        let pass = guard::admit(api, headers, path, params.recursive, write_wanted).await?;
         match *method {
-            Method::GET if params.wait && params.quorum != Some(true) => watch::answer(api, key, &params),
-            Method::GET | Method::HEAD => get(api, &key, &params).await,
+            Method::GET if params.wait && params.quorum != Some(true) => {
+                watch::answer(api, key, &params, pass)
+            }
+            Method::GET | Method::HEAD => get(api, &key, &params, pass).await,
             _ => write(api, method, key, params).await,
         }
     };
     done.await.unwrap_or_else(|error| error.into_response(cluster))
 }
 
-async fn get(api: &Api, key: &Key, params: &Params) -> Result<Response, ApiError> {
+async fn get(api: &Api, key: &Key, params: &Params, mut pass: Pass) -> Result<Response, ApiError> {
     let consistency = match params.quorum {
         Some(false) => Consistency::Local,
         None | Some(true) => Consistency::Linearizable,
     };
-    let found = api.store.get(key, params.recursive, consistency).await?;
+    api.store.wait_for(consistency).await?;
+    // What is read may be newer than what the check knew of.
+    pass.confirm().await?;
+    let found = api.store.get(key, params.recursive, Consistency::Local).await?;
     let indexes = Indexes { etcd: found.index, raft: found.raft_index, term: found.raft_term };
     let cluster = api.store.node().identity().cluster;
     Ok(answer::keys(StatusCode::OK, found.json.into(), cluster, indexes))
@@ -57,7 +65,7 @@ async fn get(api: &Api, key: &Key, params: &Params) -> Result<Response, ApiError
 async fn write(api: &Api, method: &Method, key: Key, params: Params) -> Result<Response, ApiError> {
     let brief = params.no_value;
     let done = api.store.propose(command(method, key, params)).await?;
-    let Done { event, index, raft_index, raft_term } = done;
+    let Done { event, index, raft_index, raft_term, .. } = done;
     let Some(event) = event else { return Err(StoreError::Stopping.into()) };
     let created = event.action == Action::Create || event.action == Action::Set && event.prev.is_none();
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };

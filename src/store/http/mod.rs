@@ -1,13 +1,16 @@
 //! The store's HTTP API: etcd's v2, over warp.
 
 mod answer;
+mod auth;
 mod body;
 mod form;
+mod guard;
 mod info;
 mod keys;
 mod media;
 mod params;
 mod path;
+mod statistics;
 mod watch;
 
 use std::convert::Infallible;
@@ -149,6 +152,9 @@ where
     if let Some(key) = path::below(path, b"/v2/keys") {
         return keys::answer(api, method, key, query, headers, body).await;
     }
+    if let Some(rest) = path::below(path, b"/v2/auth") {
+        return auth::answer(api, method, rest, query, headers, body).await;
+    }
     let get = *method == Method::GET;
     match path {
         b"/v2/machines" if get || *method == Method::HEAD => info::machines(&api.store),
@@ -157,9 +163,10 @@ where
         b"/v2/members/leader" if get => info::leader(&api.store),
         path if get && path.starts_with(b"/v2/members/") => info::no_member(&api.store),
         b"/v2/stats/self" if get => info::stats(&api.store),
+        b"/v2/stats/store" if get => statistics::of_store(&api.store),
         b"/version" if get => info::version(),
         b"/health" if get => info::health(&api.store).await,
-        b"/v2/stats/self" | b"/version" | b"/health" => method_not_allowed("GET"),
+        b"/v2/stats/self" | b"/v2/stats/store" | b"/version" | b"/health" => method_not_allowed("GET"),
         _ => not_found(),
     }
 }

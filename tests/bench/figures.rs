@@ -1,0 +1,186 @@
+//! What is measured: each figure asks one cluster and gives one number, or several that are measured together.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::client::{Connection, get, put};
+use crate::load::{self, Outcome, Until, quantile};
+use crate::servers::Cluster;
+use crate::table::Row;
+
+/// How long one measurement of a load lasts.
+const LOAD: Duration = Duration::from_secs(3);
+
+/// Keys that loads write and read.
+const KEYS: usize = 10_000;
+
+/// A small value.
+const VALUE: &str = "value=0123456789abcdef0123456789abcdef";
+
+fn key(n: usize) -> String {
+    format!("/v2/keys/bench/{}", n.wrapping_mul(7919) % KEYS)
+}
+
+fn checked(outcome: Outcome) -> Outcome {
+    assert_eq!(outcome.failed, 0, "requests were refused");
+    outcome
+}
+
+/// Writes every key that the reads ask for.
+pub fn fill(cluster: &Cluster) {
+    let port = cluster.port(cluster.leader());
+    checked(load::run(port, 64, Until::Count(KEYS), |n| put(&format!("/v2/keys/bench/{n}"), VALUE)));
+}
+
+/// PUT of small values: throughput, median and 99th percentile.
+pub fn puts(cluster: &Cluster, connections: usize) -> Vec<f64> {
+    let port = cluster.port(cluster.leader());
+    let outcome = checked(load::run(port, connections, Until::Time(LOAD), |n| put(&key(n), VALUE)));
+    vec![outcome.rate, outcome.quantile(0.5), outcome.quantile(0.99)]
+}
+
+/// GET, linearizable or of the node's own copy: throughput.
+pub fn gets(cluster: &Cluster, connections: usize, quorum: bool) -> Vec<f64> {
+    let port = cluster.port(cluster.leader());
+    let request = |n| get(&format!("{}?quorum={quorum}", key(n)));
+    vec![checked(load::run(port, connections, Until::Time(LOAD), request)).rate]
+}
+
+/// Nine reads of the node's own copy to one write: throughput.
+pub fn mixed(cluster: &Cluster, connections: usize) -> Vec<f64> {
+    let port = cluster.port(cluster.leader());
+    let request = |n| match n % 10 {
+        0 => put(&key(n), VALUE),
+        _ => get(&format!("{}?quorum=false", key(n))),
+    };
+    vec![checked(load::run(port, connections, Until::Time(LOAD), request)).rate]
+}
+
+/// Refreshes of keys with a lifetime, each key once: throughput.
+pub fn refreshes(cluster: &Cluster) -> Vec<f64> {
+    let port = cluster.port(cluster.leader());
+    let path = |n| format!("/v2/keys/beat/{n}");
+    checked(load::run(port, 64, Until::Count(KEYS), |n| put(&path(n), "value=up&ttl=600")));
+    let refresh = |n| put(&path(n), "ttl=600&refresh=true&prevExist=true");
+    vec![checked(load::run(port, 64, Until::Count(KEYS), refresh)).rate]
+}
+
+/// Requests in the form of API 3's JSON gateway, for etcd, beside v2's for Muster: throughput.
+pub fn gateway(cluster: &Cluster, connections: usize) -> Vec<f64> {
+    let port = cluster.port(cluster.leader());
+    let body = r#"{"key":"L2JlbmNoL2tleQ==","value":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}"#;
+    let head = "POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nContent-Type: application/json";
+    let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    vec![checked(load::run(port, connections, Until::Time(LOAD), |_| request.clone())).rate]
+}
+
+/// The longest time without a successful write around the end of the leader, in milliseconds. Four writers work
+/// through the two other nodes.
+pub fn gap(cluster: &mut Cluster, signal: Signal) -> Vec<f64> {
+    let leader = cluster.leader();
+    let others: Vec<u16> = (0..3).filter(|place| *place != leader).map(|place| cluster.port(place)).collect();
+    let began = Instant::now();
+    let ended = began + Duration::from_secs(8);
+    let mut successes: Vec<Duration> = std::thread::scope(|scope| {
+        let writer = |port: u16| {
+            scope.spawn(move || {
+                let mut seen = Vec::new();
+                let mut connection = None;
+                while Instant::now() < ended {
+                    let open = connection.take().map_or_else(|| Connection::open(port), Ok);
+                    let Ok(mut open) = open else { continue };
+                    if open.ask(&put("/v2/keys/gap", VALUE)).is_ok_and(|answer| answer.status < 300) {
+                        seen.push(began.elapsed());
+                        connection = Some(open);
+                    }
+                }
+                seen
+            })
+        };
+        let writers: Vec<_> = others.iter().cycle().take(4).map(|port| writer(*port)).collect();
+        std::thread::sleep(Duration::from_secs(1));
+        cluster.end(leader, signal);
+        writers.into_iter().flat_map(|writer| writer.join().expect("a writer ended")).collect()
+    });
+    cluster.launch(leader);
+    while !cluster.is_healthy(leader) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    successes.sort();
+    let gaps = successes.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3);
+    let longest = gaps.fold(f64::NAN, f64::max);
+    let last = successes.last().expect("some writes succeeded");
+    assert!(*last > Duration::from_secs(7), "writes did not begin again");
+    vec![longest]
+}
+
+/// The rows that measure how a server does with many keys: memory, start-up, writes during a snapshot.
+pub fn large(cluster: &mut Cluster, keys: usize) -> Vec<f64> {
+    let leader = cluster.leader();
+    let port = cluster.port(leader);
+    let value = format!("value={}", "x".repeat(100));
+    let path = |n: usize| format!("/v2/keys/large/{}/{n}", n / 1000);
+    checked(load::run(port, 256, Until::Count(keys), |n| put(&path(n), &value)));
+    let during = writes_beside_snapshots(cluster, leader);
+    let memory = (0..3).map(|place| cluster.resident_bytes(place)).max().unwrap_or_default();
+    #[expect(clippy::cast_precision_loss)]
+    let memory = memory as f64 / (1 << 20) as f64;
+    let place = (leader + 1) % 3;
+    cluster.end(place, Signal::SIGTERM);
+    let began = Instant::now();
+    cluster.launch(place);
+    while !cluster.is_healthy(place) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let start = began.elapsed().as_secs_f64() * 1e3;
+    vec![memory, start, during]
+}
+
+/// The 99th percentile of PUT while the leader writes snapshots, as a multiple of that while it writes none. etcd keeps
+/// its snapshots in one folder, too, but takes them in the same moment for all nodes; only ours is asked for.
+fn writes_beside_snapshots(cluster: &Cluster, leader: usize) -> f64 {
+    let folder = cluster.data(leader).join("snapshots");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let began = Instant::now();
+    let (outcome, writing) = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut writing: Vec<Duration> = Vec::new();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                if is_writing(&folder) {
+                    writing.push(began.elapsed());
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            writing
+        });
+        let until = Until::Time(Duration::from_secs(20));
+        let outcome = checked(load::run(cluster.port(leader), 64, until, |n| put(&key(n), VALUE)));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        (outcome, watcher.join().expect("the watcher ended"))
+    });
+    let near = |at: &Duration| {
+        let place = writing.partition_point(|seen| seen < at);
+        writing[place.saturating_sub(1)..]
+            .iter()
+            .take(2)
+            .any(|seen| seen.abs_diff(*at) < Duration::from_millis(5))
+    };
+    let millis = |took: &Duration| took.as_secs_f64() * 1e3;
+    let (during, without): (Vec<_>, Vec<_>) = outcome.answers.iter().partition(|(at, _)| near(at));
+    let p99 =
+        |answers: Vec<(Duration, Duration)>| quantile(answers.iter().map(|(_, t)| millis(t)).collect(), 0.99);
+    p99(during) / p99(without)
+}
+
+/// Whether a snapshot is being written: unfinished ones have a name of their own.
+fn is_writing(folder: &std::path::Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("part"))
+}
+
+/// Prints how a figure is going, on standard error.
+pub fn note(row: &Row, kind: crate::servers::Kind, pair: usize, values: &[f64]) {
+    let shown: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
+    eprintln!("{} · {kind:?} · run {pair}: {}", row.name, shown.join(", "));
+}
