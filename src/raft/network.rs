@@ -20,7 +20,7 @@ use url::Url;
 
 use super::channel::Channel;
 use super::notes::Notes;
-use super::state::SnapshotFile;
+use super::state::{SnapshotFile, StateMachine};
 use super::types::{Peer, RaftVote, TypeConfig};
 use super::wire::{CHUNK_BYTES, Hello, Request, Response};
 
@@ -46,21 +46,21 @@ pub enum Lane {
 }
 
 /// The ways to all members. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Peers(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     cluster: u64,
     me: u64,
     notes: Arc<Notes>,
+    state: StateMachine,
     channels: Mutex<HashMap<(u64, Lane), (Peer, Channel)>>,
 }
 
 impl Peers {
-    /// The ways from member `me` of `cluster`.
-    pub fn new(cluster: u64, me: u64, notes: Arc<Notes>) -> Self {
-        Self(Arc::new(Inner { cluster, me, notes, channels: Mutex::default() }))
+    /// The ways from member `me` of `cluster`, which tell others its reading of the cluster clock in `state`.
+    pub fn new(cluster: u64, me: u64, notes: Arc<Notes>, state: StateMachine) -> Self {
+        Self(Arc::new(Inner { cluster, me, notes, state, channels: Mutex::default() }))
     }
 
     /// The way to `target`; a new one when its addresses changed.
@@ -89,11 +89,13 @@ pub struct Link {
     target: u64,
     channel: Channel,
     notes: Arc<Notes>,
+    state: StateMachine,
 }
 
 impl Peers {
     fn link(&self, target: u64, node: &Peer, lane: Lane) -> Link {
-        Link { target, channel: self.channel(target, node, lane), notes: self.0.notes.clone() }
+        let channel = self.channel(target, node, lane);
+        Link { target, channel, notes: self.0.notes.clone(), state: self.0.state.clone() }
     }
 }
 
@@ -178,7 +180,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
         self.notes.sent();
-        match self.channel.call(&Request::Append(request), option.hard_ttl()).await {
+        let request = Request::Lead { clock: self.state.drive(), append: request };
+        match self.channel.call(&request, option.hard_ttl()).await {
             Ok(Response::Append(answer)) => Ok(answer),
             Ok(other) => Err(unreachable(&unexpected(other))),
             Err(error) => Err(unreachable(&error)),
@@ -199,12 +202,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
             let connection = self.channel.connection().await.map_err(|e| unreachable(&e))?;
             let input = stream::iter([first]).chain(input);
-            let notes = self.notes.clone();
+            let (notes, state) = (self.notes.clone(), self.state.clone());
             let answers = input.map(move |request| {
                 notes.sent();
                 let prev = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
-                let sent = connection.send(&Request::Append(request));
+                let sent = connection.send(&Request::Lead { clock: state.drive(), append: request });
                 async move {
                     let answer =
                         tokio::time::timeout(APPEND_TIMEOUT, sent.map_err(|e| unreachable(&e))?).await;

@@ -121,9 +121,14 @@ async fn answer(node: &Node, request: Request) -> Response {
     match request {
         Request::Append(request) => {
             node.notes().received();
-            let answer = node.raft().append_entries(request).await;
+            node.raft().append_entries(request).await.map_or_else(|e| failed(&e), Response::Append)
+        }
+        Request::Lead { clock, append } => {
+            node.notes().received();
+            let term = append.vote.leader_id.term;
+            let answer = node.raft().append_entries(append).await;
             if matches!(&answer, Ok(answer) if answer.is_success()) {
-                node.heard_from_leader();
+                node.state().follow(term, clock);
             }
             answer.map_or_else(|e| failed(&e), Response::Append)
         }

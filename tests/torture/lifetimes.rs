@@ -36,6 +36,7 @@ struct Mortal {
 /// at most `grace`.
 pub fn run(urls: &[String], mut chance: Chance, stop: &AtomicBool, grace: Duration) -> Lifetimes {
     let mut result = Lifetimes::default();
+    let started = Instant::now();
     let mut alive: Vec<Mortal> = Vec::new();
     let mut end = None;
     for number in 0_u64.. {
@@ -54,7 +55,12 @@ pub fn run(urls: &[String], mut chance: Chance, stop: &AtomicBool, grace: Durati
             let Some(404) = answer else { return true };
             let age = mortal.began.elapsed();
             if age < mortal.lifetime {
-                result.early.push(format!("{} lived {age:?} of {:?}", mortal.key, mortal.lifetime));
+                let when = mortal.began - started;
+                let key = &mortal.key;
+                result.early.push(format!(
+                    "{key}, made {when:?} after the start, lived {age:?} of {:?}",
+                    mortal.lifetime
+                ));
             } else {
                 result.expired += 1;
                 result.latest = result.latest.max(age - mortal.lifetime);
