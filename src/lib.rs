@@ -37,10 +37,11 @@
 //!
 //! - Pure rooms name no runtime, disk, bus, clock, socket, and no collection whose order depends on a hash.
 //! - `openraft` and `sled` are named only in `raft`, `warp` only in `store::http`, `zbus` only in `systemd`, `reqwest`
-//!   only in `client`.
+//!   and `hickory_resolver` only in `client`.
 //! - Helpers never use `store`, `raft` or `keyspace`.
 //! - Dependencies never point up: `cli` > {`agent`, `schedule`, `reboot`, `heartbeat`} > {`client`, `systemd`, `model`}
 //!   > {`config`, `ids`}, and `store` > `raft` > `keyspace` > `clock`. `agent` stands above `schedule`.
+//! - `store` stands above `client` as well, because a node without data finds its cluster as a client of others.
 //! - The keyspace never reads a clock: the leader stamps each entry, and the stamp alone moves time.
 //! - Nothing is acknowledged before it is flushed, and no damage on disk is passed over.
 //! - No decision of a helper rests on a read that may be old, on wall time, or on the absence of something that could

@@ -31,12 +31,13 @@ const IMPURE: [&str; 10] = [
 ];
 
 /// Crates of the outside world, each with the only room that may name it.
-const OUTSIDE: [(&str, &str); 5] = [
+const OUTSIDE: [(&str, &str); 6] = [
     ("openraft", "raft/"),
     ("sled", "raft/"),
     ("warp", "store/http/"),
     ("zbus", "systemd/"),
     ("reqwest", "client/"),
+    ("hickory_resolver", "client/"),
 ];
 
 /// Every module with the modules that it may use: dependencies point downwards.
@@ -49,7 +50,8 @@ const BELOW: [(&str, &[&str]); 13] = [
     ("schedule", &["client", "ids", "model"]),
     ("reboot", &["client", "config", "ids", "model", "systemd"]),
     ("heartbeat", &["client", "ids", "model", "systemd"]),
-    ("store", &["clock", "config", "keyspace", "raft"]),
+    // A node that has no data yet finds its cluster as a client of others.
+    ("store", &["client", "clock", "config", "keyspace", "raft"]),
     ("raft", &["clock", "keyspace"]),
     ("keyspace", &["clock"]),
     ("client", &["config"]),

@@ -5,19 +5,40 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
+/// What is logged when nobody says otherwise.
+const FILTER: &str = "info,openraft=error";
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// To the journal, or to standard error where that is not the journal's.
+    Journal,
+    /// To standard error in any case.
+    Stderr,
+    /// To standard output in any case.
+    Stdout,
+}
+
 /// Starts logging. Call once, in daemons only: commands print to the terminal themselves.
 pub(super) fn init() {
-    let filter =
-        EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
-    let journal = if connected_to_journal() { tracing_journald::layer().ok() } else { None };
+    init_as(FILTER, Output::Journal);
+}
+
+/// Starts logging with another filter, over which `MUSTER_LOG` still wins, and to another place. Call once.
+pub(super) fn init_as(filter: &str, output: Output) {
+    let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    let to_journal = output == Output::Journal && connected_to_journal();
+    let journal = if to_journal { tracing_journald::layer().ok() } else { None };
     let registry = tracing_subscriber::registry().with(filter);
-    match journal {
-        Some(layer) => registry.with(layer.with_syslog_identifier("muster".into())).init(),
-        None => {
+    let lines = tracing_subscriber::fmt::layer();
+    match (journal, output) {
+        (Some(layer), _) => registry.with(layer.with_syslog_identifier("muster".into())).init(),
+        (None, Output::Stdout) => {
+            registry.with(lines.with_ansi(std::io::stdout().is_terminal())).init();
+        }
+        (None, Output::Journal | Output::Stderr) => {
             let colours = std::io::stderr().is_terminal();
-            registry
-                .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours))
-                .init();
+            registry.with(lines.with_writer(std::io::stderr).with_ansi(colours)).init();
         }
     }
 }

@@ -6,9 +6,11 @@ mod say;
 mod agent;
 mod completion;
 mod context;
+mod etcd;
 mod failure;
 mod heartbeat;
 mod kv;
+mod links;
 mod logging;
 mod machine;
 mod member;
@@ -51,7 +53,7 @@ pub struct Cli {
 // A variant without a comment shows its arguments' own, which is longer than one line.
 #[derive(Subcommand, Debug)]
 enum Command {
-    Store(store::Args),
+    Store(Box<store::Args>),
     /// Read, write and watch keys
     Kv(kv::Args),
     /// Look at the members of the store's cluster
@@ -74,6 +76,9 @@ enum Command {
 /// Parses the command line, runs the command and turns its result into an exit status: 0, 64 for wrong use or
 /// configuration, 1 otherwise unless a command documents more.
 pub fn main() -> ExitCode {
+    if let Some(code) = links::run() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -92,7 +97,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::load(cli.global)?;
     match cli.command {
-        Command::Store(args) => store::run(args, &context),
+        Command::Store(args) => store::run(*args, &context),
         Command::Kv(args) => kv::run(args, &context),
         Command::Member(args) => member::run(args, &context),
         Command::Agent(args) => agent::run(args, &context),

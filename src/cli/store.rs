@@ -8,8 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Failure, logging};
 use crate::config::{Millis, StoreFragment, StoreSettings};
-use crate::store;
+use crate::store::{self, RunError};
 use crate::systemd::notify;
+
+/// Exit status of a node that was removed from its cluster: starting it again is of no use.
+const REMOVED: u8 = 3;
 
 /// Run a node of the replicated store, which speaks the etcd v2 HTTP API.
 ///
@@ -17,6 +20,9 @@ use crate::systemd::notify;
 /// node with its own --name, its URLs, and the same --initial-cluster. What is not given as a flag comes from
 /// MUSTER_STORE_* or ETCD_* variables and from [store] in the configuration.
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Exit status: 0 stopped as asked; 1 failed; 3 removed from its cluster; 64 wrong use."
+)]
 pub struct Args {
     /// This member's name [default: default]
     #[arg(long)]
@@ -71,6 +77,49 @@ pub struct Args {
     /// Changes that are remembered for watches in the past [default: 100000]
     #[arg(long, value_name = "N")]
     history_events: Option<u64>,
+
+    /// Find the first members in this directory of a v2 store, as GET /new?size=3 of any store hands out
+    #[arg(long, value_name = "URL")]
+    discovery: Option<String>,
+
+    /// When the discovered cluster is full already: "learner" to become a read replica, "exit" to end [default: learner]
+    #[arg(long, value_name = "WHAT")]
+    discovery_fallback: Option<String>,
+
+    /// HTTP proxy on the way to the discovery URL
+    #[arg(long, value_name = "URL")]
+    discovery_proxy: Option<String>,
+
+    /// Find the first members by the _etcd-server._tcp records of this domain
+    #[arg(long, value_name = "DOMAIN")]
+    discovery_srv: Option<String>,
+
+    /// Ask for _etcd-server-NAME._tcp instead
+    #[arg(long, value_name = "NAME")]
+    discovery_srv_name: Option<String>,
+
+    /// Name server to ask for SRV records [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    discovery_srv_resolver: Option<String>,
+
+    /// Listen on etcd's old ports as well: 4001 for clients, 7001 for members
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    legacy_ports: Option<bool>,
+
+    /// Join the cluster with these client URLs: the node adds itself if it is no member yet, and waits for the cluster
+    /// when it cannot be reached. Passed over when there is data already
+    #[arg(long, value_name = "URLS", value_delimiter = ',', conflicts_with = "initial_cluster")]
+    join: Option<Vec<String>>,
+
+    /// With --join: get every change and serve clients, but never vote
+    #[arg(long)]
+    read_replica: bool,
+
+    /// Disaster recovery: start a cluster of this node alone from its data, without the members it had. Only when a
+    /// majority of them is lost for good
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "BOOL")]
+    force_new_cluster: Option<bool>,
 }
 
 impl Args {
@@ -92,6 +141,17 @@ impl Args {
             heartbeat_interval: self.heartbeat_interval.or(base.heartbeat_interval),
             election_timeout: self.election_timeout.or(base.election_timeout),
             history_events: self.history_events.or(base.history_events),
+            join: self.join.or(base.join),
+            read_replica: self.read_replica.then_some(true).or(base.read_replica),
+            force_new_cluster: self.force_new_cluster.or(base.force_new_cluster),
+            discovery: self.discovery.or(base.discovery),
+            discovery_fallback: self.discovery_fallback.or(base.discovery_fallback),
+            discovery_proxy: self.discovery_proxy.or(base.discovery_proxy),
+            discovery_srv: self.discovery_srv.or(base.discovery_srv),
+            discovery_srv_name: self.discovery_srv_name.or(base.discovery_srv_name),
+            discovery_srv_resolver: self.discovery_srv_resolver.or(base.discovery_srv_resolver),
+            legacy_ports: self.legacy_ports.or(base.legacy_ports),
+            ..base
         }
     }
 }
@@ -99,6 +159,11 @@ impl Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let settings = StoreSettings::try_from(args.over(context.section()?))?;
     logging::init();
+    serve(settings)
+}
+
+/// Runs a node until it is asked to end; logging must have been started.
+pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -108,7 +173,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
             stopping.cancelled().await;
             notify::stopping();
         });
-        store::run(settings, stop, notify::ready).await.map_err(Failure::new)
+        store::run(settings, stop, notify::ready).await.map_err(|error| match error {
+            RunError::Removed { .. } => Failure::with_code(REMOVED, error),
+            error => Failure::new(error),
+        })
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

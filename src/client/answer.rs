@@ -70,6 +70,42 @@ pub struct Member {
     /// Where clients reach it.
     #[serde(rename = "clientURLs", deserialize_with = "or_empty")]
     pub client_urls: Vec<String>,
+    /// Whether it is a read replica: it gets every change and never votes. Only Muster has such members.
+    pub is_learner: bool,
+}
+
+/// What a member does in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It votes.
+    Voter,
+    /// It will vote once it has caught up.
+    Learner,
+    /// It gets every change and never votes.
+    Replica,
+}
+
+/// A member and where it stands, as only Muster tells.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Standing {
+    /// The member.
+    #[serde(flatten)]
+    pub member: Member,
+    /// Whether it leads.
+    pub leader: bool,
+    /// What it does.
+    pub role: Role,
+    /// Whether it has answered the leader lately; `None` when nobody leads.
+    pub running: Option<bool>,
+    /// How many entries of the log it lacks, as far as the leader knows.
+    pub lag: Option<u64>,
+}
+
+/// The answer to `GET /muster/members`.
+#[derive(Deserialize)]
+pub(super) struct Standings {
+    pub members: Vec<Standing>,
 }
 
 /// The answer to `GET /v2/members`.

@@ -76,6 +76,15 @@ pub enum ClientError {
         refusal: ApiError,
     },
 
+    /// The store understood a request about members or users and said no, in words alone.
+    #[error("{message}")]
+    Declined {
+        /// The HTTP status: 400, 401, 403, 404, 409, 410 or 415.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+
     /// No endpoint gave an answer, and a write was surely carried out by none. Worth trying again later.
     #[error("no endpoint of the store answers: {}", list(.attempts))]
     Unavailable {
@@ -115,7 +124,8 @@ impl ClientError {
     pub fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Refused(api) | Self::Cleared { refusal: api } => Some(api),
-            Self::Unavailable { .. }
+            Self::Declined { .. }
+            | Self::Unavailable { .. }
             | Self::UnknownOutcome { .. }
             | Self::Malformed { .. }
             | Self::Setup { .. } => None,

@@ -4,23 +4,27 @@
 //! asked: see `failover` for what may be asked twice. A [`Watch`] goes on over lost connections and lost
 //! endpoints without missing or repeating a change.
 //!
-//! The only place that names the HTTP library. No proxy settings of the environment apply.
+//! The only place that names the HTTP library, and that of DNS. No proxy settings of the environment apply.
 
 mod answer;
 mod backoff;
 #[cfg(test)]
 mod canned;
+mod directory;
 mod endpoints;
 mod error;
 mod failover;
+mod members;
 mod mirror;
 mod options;
 mod request;
+pub mod srv;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-pub use answer::{Answer, Event, Member, Node};
+pub use answer::{Answer, Event, Member, Node, Role, Standing};
+pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};
@@ -33,7 +37,6 @@ use reqwest::{Method, redirect};
 use url::Url;
 
 use crate::config::ClientSettings;
-use answer::Members;
 use endpoints::Endpoints;
 use request::{Reply, Request};
 
@@ -121,24 +124,6 @@ impl Client {
     /// the first call of [`Watch::next`]. Use the `index` of an [`Answer`] to go on from what was read.
     pub fn watch(&self, key: &str, recursive: bool, after: Option<u64>) -> Watch {
         Watch::new(self.clone(), key, recursive, after)
-    }
-
-    /// The members of the store's cluster.
-    ///
-    /// # Errors
-    /// [`ClientError::Unavailable`], [`ClientError::Malformed`].
-    pub async fn members(&self) -> Result<Vec<Member>, ClientError> {
-        let (reply, from) = self.ask(&Request::get("/v2/members")).await?;
-        Ok(reply.parse::<Members>(&from)?.members)
-    }
-
-    /// The member that leads.
-    ///
-    /// # Errors
-    /// [`ClientError::Unavailable`] also when there is no leader; [`ClientError::Malformed`].
-    pub async fn leader(&self) -> Result<Member, ClientError> {
-        let (reply, from) = self.ask(&Request::get("/v2/members/leader")).await?;
-        reply.parse(&from)
     }
 
     /// Status and body of `GET path` from this one endpoint, whatever it answers: health, statistics, version.

@@ -18,15 +18,25 @@ pub(super) struct Request {
     pub query: String,
     /// The form body of a write.
     pub form: Option<String>,
+    /// The JSON body of a change of members.
+    pub json: Option<String>,
 }
 
 impl Request {
     pub fn key(method: Method, key: &str, query: String, form: Option<String>) -> Self {
-        Self { method, path: format!("/v2/keys{}", key_path(key)), query, form }
+        Self { method, path: format!("/v2/keys{}", key_path(key)), query, form, json: None }
     }
 
     pub fn get(path: &str) -> Self {
-        Self { method: Method::GET, path: path.into(), query: String::new(), form: None }
+        Self::bare(Method::GET, path)
+    }
+
+    pub fn bare(method: Method, path: &str) -> Self {
+        Self { method, path: path.into(), query: String::new(), form: None, json: None }
+    }
+
+    pub fn json(method: Method, path: &str, json: String) -> Self {
+        Self { json: Some(json), ..Self::bare(method, path) }
     }
 
     /// Sends it and waits for the head of the answer.
@@ -37,6 +47,9 @@ impl Request {
         let mut builder = http.request(self.method.clone(), url);
         if let Some(form) = &self.form {
             builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
+        }
+        if let Some(json) = &self.json {
+            builder = builder.header(CONTENT_TYPE, "application/json").body(json.clone());
         }
         builder.send().await.map_err(Problem::from_http)
     }
@@ -101,6 +114,12 @@ impl Problem {
     }
 }
 
+/// How members and users are refused: words without a number.
+#[derive(serde::Deserialize)]
+struct Words {
+    message: String,
+}
+
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
@@ -134,7 +153,10 @@ impl Reply {
         match serde_json::from_slice::<ApiError>(&self.body) {
             Ok(refusal) if refusal.code == CLEARED => ClientError::Cleared { refusal },
             Ok(refusal) => ClientError::Refused(refusal),
-            Err(_) => self.malformed(endpoint, &format!("status {}", self.status)),
+            Err(_) => match serde_json::from_slice::<Words>(&self.body) {
+                Ok(Words { message }) => ClientError::Declined { status: self.status, message },
+                Err(_) => self.malformed(endpoint, &format!("status {}", self.status)),
+            },
         }
     }
 

@@ -106,6 +106,7 @@ impl From<ClientError> for Setback {
             ClientError::Refused(_)
             | ClientError::Cleared { .. }
             | ClientError::Malformed { .. }
+            | ClientError::Declined { .. }
             | ClientError::Setup { .. } => Self::Refusal(error),
         }
     }

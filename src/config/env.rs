@@ -11,7 +11,8 @@ pub(super) fn apply<T: Section>(
 ) -> Result<(), ConfigError> {
     let prefix = format!("MUSTER_{}_", T::NAME.to_uppercase());
     let aliases = T::ALIASES.iter().filter_map(|(variable, key)| {
-        let (name, text) = environment.iter().find(|(name, _)| name == variable)?;
+        // As in etcd, where a variable without a value says nothing.
+        let (name, text) = environment.iter().find(|(name, text)| name == variable && !text.is_empty())?;
         Some((name.as_str(), key.to_string(), text.as_str()))
     });
     let own = environment.iter().filter_map(|(name, text)| {
@@ -29,6 +30,23 @@ pub(super) fn apply<T: Section>(
         }
     }
     Ok(())
+}
+
+/// A section made of texts alone, each with where it comes from (such as a flag) and its key; later ones win.
+///
+/// # Errors
+/// An unknown key or a bad value; the message names where it comes from.
+pub fn section_of<T: Section>(texts: &[(String, String, String)]) -> Result<T, ConfigError> {
+    let mut table = Table::new();
+    for (origin, key, text) in texts {
+        let value = typed::<T>(key, text).map_err(|e| ConfigError::Value {
+            origin: origin.clone(),
+            message: format!("\"{text}\": {}", e.message()),
+        })?;
+        table.insert(key.clone(), value);
+    }
+    T::deserialize(table)
+        .map_err(|e| ConfigError::Value { origin: format!("[{}]", T::NAME), message: e.message().into() })
 }
 
 /// The TOML value that `text` stands for: the first reading that the key's type accepts.

@@ -5,17 +5,21 @@
 //! of [`DEFAULT_PATHS`]; a later file wins over an earlier one, `MUSTER_SECTION_KEY` variables win over files.
 
 mod agent;
+mod bootstrap;
 mod client;
 mod env;
 mod error;
 mod files;
 mod heartbeat;
+mod legacy;
 mod rebootd;
 mod span;
 mod store;
 
 pub use agent::{AgentFragment, AgentSettings};
+pub use bootstrap::{Bootstrap, Registry, Srv, Surplus};
 pub use client::{ClientFragment, ClientSettings};
+pub use env::section_of;
 pub use error::ConfigError;
 pub use heartbeat::{HeartbeatFragment, HeartbeatSettings};
 pub use rebootd::{RebootdFragment, RebootdSettings};

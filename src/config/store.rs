@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, Millis, Section};
+use super::bootstrap::{self, Bootstrap};
+use super::{ConfigError, Millis, Section, legacy};
 
 /// What one source says of the store. The names are etcd's, with `_` for `-`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,6 +40,34 @@ pub struct StoreFragment {
     pub election_timeout: Option<Millis>,
     /// Changes that are remembered for watches in the past.
     pub history_events: Option<u64>,
+    /// The directory of a v2 store in which the first members find each other.
+    pub discovery: Option<String>,
+    /// What a node does that finds the cluster full: `learner`, which `proxy` means as well, or `exit`.
+    pub discovery_fallback: Option<String>,
+    /// An HTTP proxy on the way to the discovery URL.
+    pub discovery_proxy: Option<String>,
+    /// A domain whose SRV records name the first members.
+    pub discovery_srv: Option<String>,
+    /// What is added to the name of the SRV records.
+    pub discovery_srv_name: Option<String>,
+    /// The name server to ask for SRV records.
+    pub discovery_srv_resolver: Option<String>,
+    /// Listen on etcd's old ports, 4001 and 7001, as well.
+    pub legacy_ports: Option<bool>,
+    /// Where clients reach this member: etcd 0.4's `host:port`.
+    pub addr: Option<String>,
+    /// Where to listen for clients, if not everywhere: etcd 0.4's `host` or `host:port`.
+    pub bind_addr: Option<String>,
+    /// Where other members reach this member: etcd 0.4's `host:port`.
+    pub peer_addr: Option<String>,
+    /// Where to listen for other members, if not everywhere: etcd 0.4's `host` or `host:port`.
+    pub peer_bind_addr: Option<String>,
+    /// Client URLs of a cluster to join.
+    pub join: Option<Vec<String>>,
+    /// Join as a read replica.
+    pub read_replica: Option<bool>,
+    /// Start a cluster of this node alone from its data.
+    pub force_new_cluster: Option<bool>,
 }
 
 impl Section for StoreFragment {
@@ -56,6 +85,16 @@ impl Section for StoreFragment {
         ("ETCD_SNAPSHOT_COUNT", "snapshot_count"),
         ("ETCD_HEARTBEAT_INTERVAL", "heartbeat_interval"),
         ("ETCD_ELECTION_TIMEOUT", "election_timeout"),
+        ("ETCD_DISCOVERY", "discovery"),
+        ("ETCD_DISCOVERY_FALLBACK", "discovery_fallback"),
+        ("ETCD_DISCOVERY_PROXY", "discovery_proxy"),
+        ("ETCD_DISCOVERY_SRV", "discovery_srv"),
+        ("ETCD_DISCOVERY_SRV_NAME", "discovery_srv_name"),
+        ("ETCD_ADDR", "addr"),
+        ("ETCD_BIND_ADDR", "bind_addr"),
+        ("ETCD_PEER_ADDR", "peer_addr"),
+        ("ETCD_PEER_BIND_ADDR", "peer_bind_addr"),
+        ("ETCD_FORCE_NEW_CLUSTER", "force_new_cluster"),
     ];
 }
 
@@ -72,8 +111,13 @@ pub struct StoreSettings {
     pub advertise_client: Vec<String>,
     /// Where to listen for other members.
     pub listen_peer: Vec<Url>,
-    /// The first members by name, with their peer URLs; this one is among them.
+    /// Where other members reach this member.
+    pub advertise_peer: Vec<String>,
+    /// The first members by name, with their peer URLs; this one is among them. This one alone until the others have
+    /// been found by `bootstrap`.
     pub initial_cluster: BTreeMap<String, Vec<String>>,
+    /// How a node without data finds the first members.
+    pub bootstrap: Bootstrap,
     /// Whether the first members found a new cluster.
     pub found_cluster: bool,
     /// Keeps clusters with the same URLs apart.
@@ -86,6 +130,12 @@ pub struct StoreSettings {
     pub election: Duration,
     /// Changes that are remembered for watches in the past.
     pub history_events: u64,
+    /// Client URLs of a cluster to join, if there is no data yet.
+    pub join: Option<Vec<Url>>,
+    /// Join as a read replica.
+    pub read_replica: bool,
+    /// Start a cluster of this node alone from its data.
+    pub force_new_cluster: bool,
 }
 
 /// Defaults; those that etcd has are etcd's.
@@ -101,7 +151,7 @@ const HISTORY_EVENTS: u64 = 100_000;
 /// An election needs a few missed heartbeats, or one late packet would call it.
 const HEARTBEATS_PER_ELECTION: u32 = 5;
 
-fn bad(key: &str, message: impl std::fmt::Display) -> ConfigError {
+pub(super) fn bad(key: &str, message: impl std::fmt::Display) -> ConfigError {
     ConfigError::key("store", key, message)
 }
 
@@ -109,6 +159,8 @@ impl TryFrom<StoreFragment> for StoreSettings {
     type Error = ConfigError;
 
     fn try_from(f: StoreFragment) -> Result<Self, ConfigError> {
+        let f = legacy::translate(f)?;
+        let bootstrap = bootstrap::parse(&f)?;
         let name = f.name.unwrap_or_else(|| NAME.into());
         if name.is_empty() || name.contains(['=', ',']) {
             return Err(bad("name", "must not be empty nor contain '=' or ','"));
@@ -117,9 +169,12 @@ impl TryFrom<StoreFragment> for StoreSettings {
         let urls = |key, given: Option<Vec<String>>, default: &str| {
             parse_urls(key, given.unwrap_or_else(|| vec![default.into()]))
         };
-        let listen_client = urls("listen_client_urls", f.listen_client_urls, CLIENT_URL)?;
+        let mut listen_client = urls("listen_client_urls", f.listen_client_urls, CLIENT_URL)?;
         let advertise_client = urls("advertise_client_urls", f.advertise_client_urls, CLIENT_URL)?;
-        let listen_peer = urls("listen_peer_urls", f.listen_peer_urls, PEER_URL)?;
+        let mut listen_peer = urls("listen_peer_urls", f.listen_peer_urls, PEER_URL)?;
+        if f.legacy_ports == Some(true) {
+            legacy::add_ports(&mut listen_client, &mut listen_peer);
+        }
         let advertise_peer =
             texts(&urls("initial_advertise_peer_urls", f.initial_advertise_peer_urls, PEER_URL)?);
         let initial_cluster = match f.initial_cluster {
@@ -127,26 +182,16 @@ impl TryFrom<StoreFragment> for StoreSettings {
             None => BTreeMap::from([(name.clone(), advertise_peer.clone())]),
         };
         check_own_entry(&name, &advertise_peer, &initial_cluster)?;
-        let found_cluster = match f.initial_cluster_state.as_deref() {
-            None | Some("new") => true,
-            Some("existing") => false,
-            Some(other) => {
-                return Err(bad(
-                    "initial_cluster_state",
-                    format!("\"{other}\" must be \"new\" or \"existing\""),
-                ));
-            }
-        };
-        let heartbeat = f.heartbeat_interval.map_or(HEARTBEAT, |m| m.0);
-        let election = f.election_timeout.map_or(ELECTION, |m| m.0);
-        if heartbeat.is_zero() || election < heartbeat * HEARTBEATS_PER_ELECTION {
+        let found_cluster = founds(f.initial_cluster_state.as_deref())?;
+        let join = f.join.map(|urls| parse_urls("join", urls)).transpose()?;
+        let read_replica = f.read_replica.unwrap_or_default();
+        if read_replica && join.is_none() {
             return Err(bad(
-                "election_timeout",
-                format!(
-                    "{election:?} must be at least {HEARTBEATS_PER_ELECTION} times the heartbeat_interval of {heartbeat:?}"
-                ),
+                "read_replica",
+                "only a node that joins a cluster can be a read replica: set join",
             ));
         }
+        let (heartbeat, election) = timing(f.heartbeat_interval, f.election_timeout)?;
         let positive = |key, given: Option<u64>, default| match given {
             Some(0) => Err(bad(key, "must be at least 1")),
             given => Ok(given.unwrap_or(default)),
@@ -157,15 +202,46 @@ impl TryFrom<StoreFragment> for StoreSettings {
             listen_client,
             advertise_client: texts(&advertise_client),
             listen_peer,
+            advertise_peer,
             initial_cluster,
+            bootstrap,
             found_cluster,
             token: f.initial_cluster_token.unwrap_or_else(|| TOKEN.into()),
             snapshot_count: positive("snapshot_count", f.snapshot_count, SNAPSHOT_COUNT)?,
             heartbeat,
             election,
             history_events: positive("history_events", f.history_events, HISTORY_EVENTS)?,
+            join,
+            read_replica,
+            force_new_cluster: f.force_new_cluster.unwrap_or_default(),
         })
     }
+}
+
+/// Whether a node without data founds a cluster.
+fn founds(state: Option<&str>) -> Result<bool, ConfigError> {
+    match state {
+        None | Some("new") => Ok(true),
+        Some("existing") => Ok(false),
+        Some(other) => {
+            Err(bad("initial_cluster_state", format!("\"{other}\" must be \"new\" or \"existing\"")))
+        }
+    }
+}
+
+/// Between heartbeats, and without one until an election.
+fn timing(heartbeat: Option<Millis>, election: Option<Millis>) -> Result<(Duration, Duration), ConfigError> {
+    let heartbeat = heartbeat.map_or(HEARTBEAT, |m| m.0);
+    let election = election.map_or(ELECTION, |m| m.0);
+    if heartbeat.is_zero() || election < heartbeat * HEARTBEATS_PER_ELECTION {
+        return Err(bad(
+            "election_timeout",
+            format!(
+                "{election:?} must be at least {HEARTBEATS_PER_ELECTION} times the heartbeat_interval of {heartbeat:?}"
+            ),
+        ));
+    }
+    Ok((heartbeat, election))
 }
 
 /// Every member must be told the same first members, so a node must find itself among them as it describes itself.
@@ -177,12 +253,7 @@ fn check_own_entry(
     let Some(listed) = cluster.get(name) else {
         return Err(bad("initial_cluster", format!("does not list this member's name \"{name}\"")));
     };
-    let sorted = |urls: &[String]| {
-        let mut urls = urls.to_vec();
-        urls.sort();
-        urls
-    };
-    if sorted(listed) != sorted(advertised) {
+    if !same_urls(listed, advertised) {
         let (listed, advertised) = (listed.join(","), advertised.join(","));
         return Err(bad(
             "initial_cluster",
@@ -190,6 +261,16 @@ fn check_own_entry(
         ));
     }
     Ok(())
+}
+
+/// Whether two lists hold the same URLs, in whatever order and with or without a slash at the end.
+pub(super) fn same_urls(one: &[String], other: &[String]) -> bool {
+    let sorted = |urls: &[String]| {
+        let mut urls: Vec<String> = urls.iter().map(|url| url.trim_end_matches('/').to_string()).collect();
+        urls.sort();
+        urls
+    };
+    sorted(one) == sorted(other)
 }
 
 fn parse_cluster(text: &str) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {

@@ -116,4 +116,39 @@ pub enum Command {
     },
     /// Change users, roles or whether they matter.
     Auth(Box<AuthCommand>),
+    /// A new member; raises the index by 1.
+    AddMember {
+        /// Its id, never used before.
+        id: u64,
+        /// Where other members will reach it.
+        peer_urls: Vec<String>,
+        /// It shall never vote.
+        replica: bool,
+    },
+    /// A member has other addresses; raises the index by 1.
+    UpdateMember {
+        /// Which.
+        id: u64,
+        /// Where other members reach it.
+        peer_urls: Vec<String>,
+    },
+    /// A member leaves for good; raises the index by 2, as etcd writes two records for it.
+    RemoveMember {
+        /// Which.
+        id: u64,
+        /// The version of the roster that the decision rests on.
+        seen: Option<u64>,
+    },
+    /// A read replica shall vote; raises the index by 1.
+    PromoteMember {
+        /// Which.
+        id: u64,
+    },
+    /// Disaster recovery: all members but one are gone for good. Raises the index by 2 for each of them.
+    KeepOnlyMember {
+        /// The one that is left.
+        id: u64,
+        /// Where it is reached.
+        peer_urls: Vec<String>,
+    },
 }

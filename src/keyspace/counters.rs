@@ -70,8 +70,18 @@ impl Counters {
                     matches!(error, Some(KeyError::NotFound { .. } | KeyError::NotDirectory { .. }));
                 self.conditional_deletes.count(!missing);
             }
-            // These count where they are carried out.
-            Command::Expire | Command::Publish { .. } | Command::Auth(_) => {}
+            Command::UpdateMember { .. } => self.updates.count(error.is_none()),
+            Command::RemoveMember { .. } => {
+                self.deletes.count(error.is_none());
+                self.creates.success += u64::from(error.is_none());
+            }
+            // These count where they are carried out, a new member when it says its name; the last two etcd has not.
+            Command::Expire
+            | Command::Publish { .. }
+            | Command::Auth(_)
+            | Command::AddMember { .. }
+            | Command::PromoteMember { .. }
+            | Command::KeepOnlyMember { .. } => {}
         }
     }
 

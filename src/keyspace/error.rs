@@ -1,6 +1,6 @@
 //! Why the keyspace refuses a command, with etcd's numbers for it.
 
-use super::Key;
+use super::{Key, MemberError};
 
 /// A refusal. A refused command has changed nothing and taken no index.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum KeyError {
         /// The event asked for.
         asked: u64,
     },
+    /// A change of members is refused.
+    #[error(transparent)]
+    Member(#[from] MemberError),
 }
 
 impl KeyError {
@@ -66,6 +69,8 @@ impl KeyError {
             Self::RootReadOnly => 107,
             Self::DirectoryNotEmpty { .. } => 108,
             Self::HistoryCleared { .. } => 401,
+            // Members have words of their own and no number.
+            Self::Member(_) => 300,
         }
     }
 
@@ -79,6 +84,7 @@ impl KeyError {
             | Self::DirectoryNotEmpty { key } => key.as_bytes().to_vec(),
             Self::CompareFailed { cause } => cause.clone(),
             Self::RootReadOnly => b"/".to_vec(),
+            Self::Member(error) => error.to_string().into_bytes(),
             Self::HistoryCleared { oldest, asked } => {
                 format!("the requested history has been cleared [{oldest}/{asked}]").into_bytes()
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
-use super::{Counters, Event, History, Keyspace, Members, Node, Tree};
+use super::{Counters, Event, History, Keyspace, Members, Node, Roster, Tree};
 use crate::clock::Stamp;
 
 /// A keyspace that no longer changes.
@@ -17,6 +17,7 @@ pub struct Frozen {
     members: Members,
     auth: Arc<Auth>,
     counters: Counters,
+    roster: Roster,
     index: u64,
     now: Stamp,
 }
@@ -41,10 +42,13 @@ pub enum Record {
     Auth(Arc<Auth>),
     /// How many operations were applied.
     Counters(Counters),
+    /// Who belongs to the cluster.
+    Roster(Roster),
 }
 
 impl Frozen {
-    /// Every record, the head first, then nodes with parents before children, then changes, oldest first, then the rest.
+    /// Every record, the head first, then nodes with parents before children, then changes, oldest first, then the
+    /// rest.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let head = Record::Head { index: self.index, now: self.now, members: self.members.clone() };
         std::iter::once(head)
@@ -52,6 +56,7 @@ impl Frozen {
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
             .chain(self.auth.is_used().then(|| Record::Auth(self.auth.clone())))
             .chain(std::iter::once(Record::Counters(self.counters)))
+            .chain(std::iter::once(Record::Roster(self.roster.clone())))
     }
 }
 
@@ -64,6 +69,7 @@ impl Keyspace {
             members: self.members.clone(),
             auth: self.auth.clone(),
             counters: self.counters,
+            roster: self.roster.clone(),
             index: self.index,
             now: self.now,
         }
@@ -77,6 +83,7 @@ impl Keyspace {
                 self.now = now;
                 self.members = members;
             }
+            Record::Roster(roster) => self.roster = roster,
             Record::Node(node) => {
                 self.deadlines.note(&node);
                 self.tree.insert(node);

@@ -1,4 +1,4 @@
-//! What the members say of themselves. Who is a member at all is the business of raft's membership.
+//! What the members say of themselves. Who is a member at all stands in the roster.
 
 use std::collections::BTreeMap;
 
@@ -31,5 +31,10 @@ impl Members {
     /// Takes note of what member `id` says of itself.
     pub(super) fn publish(&mut self, id: u64, name: &str, client_urls: &[String]) {
         self.0.insert(id, Attributes { name: name.into(), client_urls: client_urls.to_vec() });
+    }
+
+    /// Forgets what a member that was removed said.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.0.remove(&id);
     }
 }

@@ -17,6 +17,7 @@ mod key;
 mod members;
 mod node;
 mod ops;
+mod roster;
 mod tree;
 
 pub use blob::Blob;
@@ -30,6 +31,7 @@ pub use json::{string as json_string, timestamp};
 pub use key::Key;
 pub use members::{Attributes, Members};
 pub use node::{Deadline, Kind, Node, View};
+pub use roster::{MemberError, Roster, Seat};
 pub use tree::Tree;
 
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub struct Keyspace {
     members: Members,
     auth: Arc<Auth>,
     counters: Counters,
+    roster: Roster,
     index: u64,
     now: Stamp,
 }
@@ -75,6 +78,7 @@ impl Keyspace {
             members: Members::default(),
             auth: Arc::default(),
             counters: Counters::default(),
+            roster: Roster::default(),
             index: 0,
             now: Stamp::default(),
         }
@@ -103,6 +107,18 @@ impl Keyspace {
     /// How many operations were applied.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Who belongs to the cluster.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Takes over the members of raft's membership when no list of members is known yet.
+    pub fn seed_roster(&mut self, members: impl IntoIterator<Item = (u64, Vec<String>)>) {
+        if self.roster.members().is_empty() {
+            self.roster.seed(members);
+        }
     }
 
     /// The recent changes.
@@ -151,10 +167,13 @@ impl Keyspace {
     fn run(&mut self, command: &Command, changes: &mut Vec<Change>) -> Result<Applied, KeyError> {
         let change = match command {
             Command::Expire => return Ok(self.applied(None)),
-            Command::Publish { id, name, client_urls } => {
-                self.index += 1;
-                self.counters.note_member(self.members.get(*id).is_none(), self.members.is_empty());
-                self.members.publish(*id, name, client_urls);
+            Command::Publish { .. }
+            | Command::AddMember { .. }
+            | Command::UpdateMember { .. }
+            | Command::RemoveMember { .. }
+            | Command::PromoteMember { .. }
+            | Command::KeepOnlyMember { .. } => {
+                self.index += self.change_members(command)?;
                 return Ok(self.applied(None));
             }
             Command::Set { key, dir, content } => self.set(key, *dir, content)?,
@@ -192,6 +211,33 @@ impl Keyspace {
         }
         self.index += outcome.steps;
         outcome.result
+    }
+
+    /// Carries out a command about members; by how much it raises the index, as in etcd, which keeps its members in
+    /// the same store.
+    fn change_members(&mut self, command: &Command) -> Result<u64, KeyError> {
+        match command {
+            Command::Publish { id, .. } if self.roster.is_removed(*id) => return Ok(0),
+            Command::Publish { id, name, client_urls } => {
+                self.counters.note_member(self.members.get(*id).is_none(), self.members.is_empty());
+                self.members.publish(*id, name, client_urls);
+            }
+            Command::AddMember { id, peer_urls, replica } => self.roster.add(*id, peer_urls, *replica)?,
+            Command::UpdateMember { id, peer_urls } => self.roster.update(*id, peer_urls)?,
+            Command::PromoteMember { id } => self.roster.promote(*id)?,
+            Command::RemoveMember { id, seen } => {
+                self.roster.remove(*id, *seen)?;
+                self.members.forget(*id);
+                return Ok(2);
+            }
+            Command::KeepOnlyMember { id, peer_urls } => {
+                let gone = self.roster.keep_only(*id, peer_urls);
+                gone.iter().for_each(|id| self.members.forget(*id));
+                return Ok(2 * gone.len() as u64);
+            }
+            _ => return Ok(0),
+        }
+        Ok(1)
     }
 
     /// Lets everything run out that is due, each at an index of its own.

@@ -30,7 +30,7 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     hello: Hello,
     /// `host:port` of the member, tried in turn.
-    addresses: Vec<String>,
+    addresses: Mutex<Vec<String>>,
     open: tokio::sync::Mutex<Option<Connection>>,
 }
 
@@ -56,7 +56,12 @@ struct Waiting {
 impl Channel {
     /// A way to the member that `hello` names, at any of `addresses`.
     pub fn new(hello: Hello, addresses: Vec<String>) -> Self {
-        Self(Arc::new(Inner { hello, addresses, open: tokio::sync::Mutex::new(None) }))
+        Self(Arc::new(Inner { hello, addresses: Mutex::new(addresses), open: tokio::sync::Mutex::new(None) }))
+    }
+
+    /// New connections go to `addresses`.
+    pub fn readdress(&self, addresses: Vec<String>) {
+        *self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     /// The open connection, made now if there is none.
@@ -69,7 +74,8 @@ impl Channel {
             return Ok(connection.clone());
         }
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the member has no address");
-        for address in &self.0.addresses {
+        let addresses = self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for address in &addresses {
             match tokio::time::timeout(CONNECT_TIMEOUT, connect(address, &self.0.hello)).await {
                 Ok(Ok(connection)) => {
                     *open = Some(connection.clone());
@@ -90,7 +96,7 @@ impl Channel {
     /// # Errors
     /// No connection, it broke, or no answer in time.
     pub async fn call(&self, request: &Request, limit: Duration) -> io::Result<Response> {
-        let work = async { self.connection().await?.send(request)?.await };
+        let work = async { self.connection().await?.send(request)?.1.await };
         match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
@@ -163,14 +169,15 @@ impl Connection {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed
     }
 
-    /// Queues a request at once, so that calls keep their order, and gives a future of the answer.
+    /// Queues a request at once, so that calls keep their order, and gives its length in bytes and a future of the
+    /// answer.
     ///
     /// # Errors
     /// The request cannot be encoded or the connection is closed.
     pub fn send(
         &self,
         request: &Request,
-    ) -> io::Result<impl Future<Output = io::Result<Response>> + Send + use<>> {
+    ) -> io::Result<(usize, impl Future<Output = io::Result<Response>> + Send + use<>)> {
         let (tell, told) = oneshot::channel();
         let number = {
             let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,21 +190,27 @@ impl Connection {
             number
         };
         let queued = wire::encode(number, request).and_then(|frame| {
+            let length = frame.len();
             self.0
                 .frames
                 .send(frame)
+                .map(|()| length)
                 .map_err(|_| io::Error::new(io::ErrorKind::NotConnected, "the connection is closed"))
         });
-        if let Err(error) = queued {
-            self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).requests.remove(&number);
-            return Err(error);
-        }
+        let length = match queued {
+            Ok(length) => length,
+            Err(error) => {
+                self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).requests.remove(&number);
+                return Err(error);
+            }
+        };
         // The handle keeps the connection's tasks alive until the answer is there.
         let connection = self.clone();
-        Ok(async move {
+        let answer = async move {
             let answer = told.await;
             drop(connection);
             answer.map_err(|_| io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke"))
-        })
+        };
+        Ok((length, answer))
     }
 }

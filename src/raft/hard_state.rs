@@ -8,6 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock::wall_nanos;
+
+/// The name under which the number of the newest run is kept.
+const RUN: &str = "run";
+
 /// Small durable values by name. Clones share them.
 #[derive(Clone)]
 pub struct HardState {
@@ -35,6 +40,19 @@ impl HardState {
         // sled's flush writes to the file and waits for that (sync_file_range(2)), which a loss of power may undo.
         let file = File::open(folder.join("db"))?.into();
         Ok(Self { db, file })
+    }
+
+    /// A number for this run, above that of any earlier one, durably: batches of an earlier run that are still under
+    /// way somewhere must not be taken for new ones. `applied` is the newest run that the state knows of; wall time
+    /// sees to it after a data folder was replaced.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn next_run(&self, applied: u64) -> io::Result<u64> {
+        let earlier = self.read::<u64>(RUN)?.unwrap_or_default().max(applied);
+        let run = u64::try_from(wall_nanos()).unwrap_or_default().max(earlier + 1);
+        self.write(RUN, &run)?;
+        Ok(run)
     }
 
     /// The value of `key`.

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::hard_state::HardState;
-use super::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig};
+use super::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
 use super::watermark::Watermark;
 
@@ -91,12 +91,63 @@ impl LogStore {
         self.0.wal.purge_for(allowed)
     }
 
+    /// Whether raft has run here: then there is a vote, or a leader was followed.
+    pub fn has_vote(&self) -> bool {
+        self.0.vote.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Bytes on disk.
     ///
     /// # Errors
     /// The disk fails.
     pub fn size_on_disk(&self) -> io::Result<u64> {
         self.0.wal.size_on_disk()
+    }
+
+    /// The last entry's id, or that of the last one that was removed behind a snapshot.
+    ///
+    /// # Errors
+    /// The disk fails, or the entry cannot be read.
+    pub fn last_id(&self) -> io::Result<Option<RaftLogId>> {
+        let (first, next) = self.0.wal.range();
+        let last = if next > first { self.entry(next - 1)?.map(|entry| entry.log_id) } else { None };
+        Ok(last.max(self.purged()))
+    }
+
+    /// The newest membership in the log.
+    ///
+    /// # Errors
+    /// The disk fails, or an entry cannot be read.
+    pub fn last_membership(&self) -> io::Result<Option<openraft::Membership<u64, Peer>>> {
+        let (first, next) = self.0.wal.range();
+        for index in (first..next).rev() {
+            if let Some(EntryPayload::Membership(membership)) = self.entry(index)?.map(|entry| entry.payload)
+            {
+                return Ok(Some(membership));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends entries behind `last` while raft does not run; durable when this returns. When a snapshot has more than
+    /// the log, the log goes on behind the snapshot.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn append_durably(&self, last: RaftLogId, entries: &[RaftEntry]) -> io::Result<()> {
+        let wait = |work: &dyn Fn(Told) -> io::Result<()>| {
+            let (tell, told) = std::sync::mpsc::channel();
+            // The receiver waits below.
+            work(Box::new(move |result| drop(tell.send(result))))?;
+            told.recv().map_err(|_| io::Error::other("the log's disk thread has ended"))?
+        };
+        if self.0.wal.range().1 <= last.index {
+            let id = encode(&last)?;
+            wait(&|told| self.0.wal.purge(last.index, id.clone(), told))?;
+        }
+        let encoded = entries.iter().map(|entry| Ok((entry.log_id.index, encode(entry)?)));
+        let encoded = encoded.collect::<io::Result<Vec<_>>>()?;
+        wait(&|told| self.0.wal.append(encoded.clone(), told))
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -238,10 +289,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let purged = self.purged();
-        let (first, next) = self.0.wal.range();
-        let last = if next > first { self.entry(next - 1)?.map(|entry| entry.log_id) } else { None };
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
+        Ok(LogState { last_purged_log_id: self.purged(), last_log_id: self.last_id()? })
     }
 
     async fn get_log_reader(&mut self) -> Self {

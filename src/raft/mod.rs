@@ -1,27 +1,40 @@
 //! The replicated log: openraft over a write-ahead log and over connections between members. `openraft` and `sled` are named
 //! nowhere else.
 
+mod belong;
 mod channel;
 mod faults;
+mod force;
 mod hard_state;
+mod introduce;
+mod latency;
 mod log;
+mod members;
 mod network;
 mod node;
 mod notes;
+mod plan;
 mod room;
 mod serve;
 mod sessions;
 mod snapshot;
+mod standing;
 mod state;
+mod steward;
 mod types;
 mod wal;
 mod watermark;
 mod wire;
 
+pub use introduce::introduce;
+pub use latency::Latency;
 pub use node::{Identity, Node, NodeError, Storage, Tuning};
+pub use plan::has_quorum;
 pub use serve::serve;
+pub use standing::{Place, Standing};
 pub use state::{Observer, Outcome, Replica, StateMachine};
 pub use types::{Peer, RaftLogId, Ticket};
+pub use wire::Introduction;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -1,9 +1,9 @@
 //! How openraft reaches the other members.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -18,7 +18,7 @@ use openraft::{RaftNetworkFactory, RaftNetworkV2};
 use tokio::io::AsyncReadExt;
 use url::Url;
 
-use super::channel::Channel;
+use super::channel::{Channel, Connection};
 use super::notes::Notes;
 use super::state::{SnapshotFile, StateMachine};
 use super::types::{Peer, RaftVote, TypeConfig};
@@ -63,23 +63,44 @@ impl Peers {
         Self(Arc::new(Inner { cluster, me, notes, state, channels: Mutex::default() }))
     }
 
-    /// The way to `target`; a new one when its addresses changed.
+    /// The way to `target`, at the addresses that `peer` has.
     pub fn channel(&self, target: u64, peer: &Peer, lane: Lane) -> Channel {
         let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, channel)) = channels.get(&(target, lane))
-            && known == peer
-        {
+        if let Some((known, channel)) = channels.get_mut(&(target, lane)) {
+            if known != peer {
+                channel.readdress(addresses(peer));
+                *known = peer.clone();
+            }
             return channel.clone();
         }
         let hello = Hello { cluster: self.0.cluster, from: self.0.me, to: target };
-        let channel = Channel::new(hello, peer.peer_urls.iter().filter_map(|url| address(url)).collect());
+        let channel = Channel::new(hello, addresses(peer));
         channels.insert((target, lane), (peer.clone(), channel.clone()));
         channel
     }
+
+    /// Takes note of where members are reached now, and forgets those that are no members any more. Connections that
+    /// are open stay so; openraft keeps a way to a member for long, and it leads to the new place from then on.
+    pub fn learn(&self, members: &BTreeMap<u64, Peer>) {
+        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|(id, _), (known, channel)| {
+            let Some(peer) = members.get(id) else { return false };
+            if known != peer {
+                channel.readdress(addresses(peer));
+                *known = peer.clone();
+            }
+            true
+        });
+    }
 }
 
-/// `host:port` of a peer URL.
-fn address(url: &str) -> Option<String> {
+/// `host:port` of every peer URL.
+fn addresses(peer: &Peer) -> Vec<String> {
+    peer.peer_urls.iter().filter_map(|url| address(url)).collect()
+}
+
+/// `host:port` of a peer URL, if it is one.
+pub fn address(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }
@@ -134,10 +155,38 @@ fn unexpected(response: Response) -> io::Error {
     }
 }
 
+/// Sends an AppendEntries with the reading of the clock at once and gives a future of the answer.
+fn append(
+    connection: &Connection,
+    request: Request,
+    limit: Duration,
+    target: u64,
+    notes: Arc<Notes>,
+) -> impl Future<Output = Result<AppendEntriesResponse<TypeConfig>, RpcError>> + Send + use<> {
+    let began = Instant::now();
+    let sent = connection.send(&request);
+    async move {
+        let (bytes, answer) = sent.map_err(|e| unreachable(&e))?;
+        notes.sent(bytes);
+        let answer = match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(Response::Append(answer))) => Ok(answer),
+            Ok(Ok(other)) => Err(unreachable(&unexpected(other))),
+            Ok(Err(error)) => Err(unreachable(&error)),
+            Err(_) => Err(unreachable(&io::ErrorKind::TimedOut.into())),
+        };
+        notes.answered(target, answer.is_ok().then(|| began.elapsed()));
+        answer
+    }
+}
+
 impl Link {
     async fn vote_on(&self, request: Request, limit: Duration) -> Result<VoteResponse<TypeConfig>, RpcError> {
         match self.channel.call(&request, limit).await {
             Ok(Response::Vote(answer)) => Ok(answer),
+            Ok(Response::Removed) => {
+                self.notes.removed();
+                Err(unreachable(&unexpected(Response::Removed)))
+            }
             Ok(other) => Err(unreachable(&unexpected(other))),
             Err(error) => Err(unreachable(&error)),
         }
@@ -179,13 +228,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
-        self.notes.sent();
+        let connecting = tokio::time::timeout(option.hard_ttl(), self.channel.connection());
+        let connection = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let connection = connection.inspect_err(|_| self.notes.answered(self.target, None));
+        let connection = connection.map_err(|e| unreachable(&e))?;
         let request = Request::Lead { clock: self.state.drive(), append: request };
-        match self.channel.call(&request, option.hard_ttl()).await {
-            Ok(Response::Append(answer)) => Ok(answer),
-            Ok(other) => Err(unreachable(&unexpected(other))),
-            Err(error) => Err(unreachable(&error)),
-        }
+        append(&connection, request, option.hard_ttl(), self.target, self.notes.clone()).await
     }
 
     fn stream_append<'s, S>(
@@ -200,24 +248,17 @@ impl RaftNetworkV2<TypeConfig> for Link {
             // Openraft's back-off delays the first request, so it is awaited before the connection is tried.
             let mut input = input;
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
-            let connection = self.channel.connection().await.map_err(|e| unreachable(&e))?;
+            let connection = self.channel.connection().await;
+            let connection = connection.inspect_err(|_| self.notes.answered(self.target, None));
+            let connection = connection.map_err(|e| unreachable(&e))?;
             let input = stream::iter([first]).chain(input);
-            let (notes, state) = (self.notes.clone(), self.state.clone());
+            let (target, notes, state) = (self.target, self.notes.clone(), self.state.clone());
             let answers = input.map(move |request| {
-                notes.sent();
                 let prev = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
-                let sent = connection.send(&Request::Lead { clock: state.drive(), append: request });
-                async move {
-                    let answer =
-                        tokio::time::timeout(APPEND_TIMEOUT, sent.map_err(|e| unreachable(&e))?).await;
-                    match answer {
-                        Ok(Ok(Response::Append(answer))) => Ok(answer.into_stream_result(prev, last)),
-                        Ok(Ok(other)) => Err(unreachable(&unexpected(other))),
-                        Ok(Err(error)) => Err(unreachable(&error)),
-                        Err(_) => Err(unreachable(&io::ErrorKind::TimedOut.into())),
-                    }
-                }
+                let request = Request::Lead { clock: state.drive(), append: request };
+                let answer = append(&connection, request, APPEND_TIMEOUT, target, notes.clone());
+                async move { answer.await.map(|answer| answer.into_stream_result(prev, last)) }
             });
             let answers: BoxStream<'s, _> = answers.buffered(PIPELINE).boxed();
             Ok(answers)

@@ -1,6 +1,6 @@
 //! A running raft member: starts openraft, proposes through whoever leads, and finds out how far a read must wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ use super::snapshot::{self, Folder};
 use super::state::{Observer, StateMachine};
 use super::types::{Peer, Proposal, Raft, Ticket};
 use super::wire::{Hello, Request, Response};
+use super::{belong, steward};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
@@ -31,9 +32,8 @@ const KEPT_ENTRIES: u64 = 5000;
 
 /// The name under which the identity is kept.
 const IDENTITY: &str = "identity";
-
-/// The name under which the number of the newest run is kept.
-const RUN: &str = "run";
+/// The name under which is kept that the member was removed.
+pub(super) const REMOVED: &str = "removed";
 
 /// Who this data folder belongs to; written once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,13 +46,15 @@ pub struct Identity {
 
 /// What a node keeps on disk.
 pub struct Storage {
-    log: LogStore,
-    hard_state: HardState,
-    folder: Folder,
+    pub(super) log: LogStore,
+    pub(super) hard_state: HardState,
+    pub(super) folder: Folder,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
     /// This run of the node: higher than any before.
     pub run: u64,
+    /// The member was removed from its cluster for good.
+    pub removed: bool,
 }
 
 impl Storage {
@@ -69,29 +71,20 @@ impl Storage {
         let newest = folder.newest()?;
         if identity.is_none() && (newest.is_some() || !log.is_untouched()) {
             let state = data_dir.join("state");
-            return Err(damaged(&format!(
-                "{} does not say who this member is, but it has a log",
-                state.display()
-            )));
+            let what = format!("damaged {}: it does not say whose the log is", state.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let sessions = newest.map(|path| snapshot::read_meta(&path)).transpose()?.map(|meta| meta.sessions);
         let applied = identity.as_ref().zip(sessions).map_or(0, |(id, sessions)| sessions.newest(id.member));
-        let run = next_run(&hard_state, applied)?;
-        Ok(Self { log, hard_state, folder, identity, run })
+        let run = hard_state.next_run(applied)?;
+        let removed = hard_state.read(REMOVED)?.unwrap_or_default();
+        Ok(Self { log, hard_state, folder, identity, run, removed })
     }
-}
 
-/// A number for this run, above that of any earlier one, durably: batches of an earlier run that are still under way
-/// somewhere must not be taken for new ones. Wall time sees to it after a data folder was replaced.
-fn next_run(hard_state: &HardState, applied: u64) -> io::Result<u64> {
-    let earlier = hard_state.read::<u64>(RUN)?.unwrap_or_default().max(applied);
-    let run = u64::try_from(wall_nanos()).unwrap_or_default().max(earlier + 1);
-    hard_state.write(RUN, &run)?;
-    Ok(run)
-}
-
-fn damaged(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {why}"))
+    /// Whether raft has never run with it, even if it is known already whose it is.
+    pub fn is_blank(&self) -> bool {
+        !self.log.has_vote()
+    }
 }
 
 /// How raft is to run.
@@ -109,13 +102,14 @@ pub struct Tuning {
 
 /// A running member.
 pub struct Node {
-    identity: Identity,
+    pub(super) identity: Identity,
     raft: Raft,
     state: StateMachine,
-    log: LogStore,
-    peers: Peers,
+    pub(super) log: LogStore,
+    pub(super) hard_state: HardState,
+    pub(super) peers: Peers,
     notes: Arc<Notes>,
-    election: Duration,
+    pub(super) election: Duration,
 }
 
 /// Why a proposal or a read did not come about.
@@ -127,6 +121,9 @@ pub enum NodeError {
     /// This node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
+    /// The leader will not do it.
+    #[error("{0}")]
+    Unwilling(String),
 }
 
 impl Node {
@@ -167,7 +164,19 @@ impl Node {
         }
         tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
         tokio::spawn(room::run(raft.clone(), log.clone(), state.clone()));
-        Ok(Arc::new(Self { identity, raft, state, log, peers, notes, election: tuning.election }))
+        let node = Arc::new(Self {
+            identity,
+            raft,
+            state,
+            log,
+            hard_state,
+            peers,
+            notes,
+            election: tuning.election,
+        });
+        tokio::spawn(steward::run(node.clone()));
+        tokio::spawn(belong::run(node.clone()));
+        Ok(node)
     }
 
     /// This member and its cluster.
@@ -220,6 +229,13 @@ impl Node {
         metrics.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
     }
 
+    /// Who votes in the effective membership.
+    pub fn voters(&self) -> BTreeSet<u64> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().collect()
+    }
+
     /// Waits until the leader that this node knows of is another than `known`, or for `limit`.
     pub async fn leader_other_than(&self, known: Option<u64>, limit: Duration) {
         let mut metrics = self.raft.server_metrics();
@@ -247,8 +263,11 @@ impl Node {
         &self.notes
     }
 
-    /// Whether a caller on the peer port is one of ours.
+    /// Whether a caller on the peer port is one of ours, or a stranger who may ask who it is.
     pub(super) fn admit(&self, hello: &Hello) -> Result<(), &'static str> {
+        if *hello == Hello::STRANGER {
+            return Ok(());
+        }
         if hello.cluster != self.identity.cluster {
             return Err("it belongs to another cluster");
         }
@@ -311,7 +330,7 @@ impl Node {
 
     /// Puts a request to the leader, which may be this node; waits for one to be known. When another takes over while
     /// the answer is awaited, that one is asked: the old one may be cut off and never answer.
-    async fn ask_leader(
+    pub(super) async fn ask_leader(
         &self,
         request: impl Fn() -> Request,
         deadline: Instant,
@@ -338,6 +357,10 @@ impl Node {
                     let request = request();
                     tokio::select! {
                         answer = channel.call(&request, left) => {
+                            if let Ok(Response::Removed) = answer {
+                                self.notes.removed();
+                                return Err(NodeError::Stopped("it was removed from its cluster".into()));
+                            }
                             return Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())));
                         }
                         () = self.leader_other_than(Some(leader), left) => {}
@@ -357,11 +380,12 @@ impl Node {
         match request {
             Request::Propose { ticket, commands } => self.propose_here(ticket, commands).await,
             Request::ReadIndex => self.read_index_here().await,
+            Request::Standing => self.tell_standing(),
             _ => Response::Failed("not a request for the leader".into()),
         }
     }
 
-    async fn pause(&self, deadline: Instant) -> Result<(), NodeError> {
+    pub(super) async fn pause(&self, deadline: Instant) -> Result<(), NodeError> {
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(NodeError::TimedOut);
         }
@@ -409,10 +433,15 @@ impl Node {
 
     /// Leads no more, if this node leads and another voter can take over within `limit`. `true` when another leads.
     pub async fn hand_over(&self, limit: Duration) -> bool {
+        self.hand_over_to(&self.members().into_keys().collect(), limit).await
+    }
+
+    /// Has one of `heirs` lead instead of this node within `limit`. `true` when another leads.
+    pub(super) async fn hand_over_to(&self, heirs: &BTreeSet<u64>, limit: Duration) -> bool {
         let me = self.identity.member;
         let until = Instant::now() + limit;
         while self.leader() == Some(me) {
-            let Some(heir) = self.heir() else { return false };
+            let Some(heir) = self.heir(heirs) else { return false };
             if self.raft.trigger().transfer_leader(heir).await.is_err() {
                 return false;
             }
@@ -426,13 +455,14 @@ impl Node {
         self.leader().is_some_and(|leader| leader != me)
     }
 
-    /// The voter beside this one whose log has come furthest.
-    fn heir(&self) -> Option<u64> {
+    /// The voter among `heirs`, beside this one, whose log has come furthest.
+    fn heir(&self, heirs: &BTreeSet<u64>) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let mut voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        voters.retain(|id| *id != self.identity.member && heirs.contains(id));
         let progress = metrics.replication.as_ref()?;
-        let others = progress.iter().filter(|(id, _)| **id != self.identity.member && voters.contains(id));
+        let others = progress.iter().filter(|(id, _)| voters.contains(id));
         others.max_by_key(|(_, matched)| matched.map(|id| id.index)).map(|(id, _)| *id)
     }
 

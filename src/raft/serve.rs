@@ -53,17 +53,19 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationTok
     }
 }
 
+/// Reads the first bytes of a connection.
+async fn greeting(stream: &mut TcpStream) -> io::Result<()> {
+    let mut preface = [0; PREFACE.len()];
+    stream.read_exact(&mut preface).await?;
+    if &preface != PREFACE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a peer of this version"));
+    }
+    Ok(())
+}
+
 async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
     tune(&stream)?;
-    let greeting = async {
-        let mut preface = [0; PREFACE.len()];
-        stream.read_exact(&mut preface).await?;
-        if &preface != PREFACE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a peer of this version"));
-        }
-        Ok(())
-    };
-    tokio::time::timeout(HELLO_TIMEOUT, greeting).await??;
+    tokio::time::timeout(HELLO_TIMEOUT, greeting(&mut stream)).await??;
     let (read, write) = stream.into_split();
     let mut source = FramedRead::new(read, wire::codec());
     let mut sink = FramedWrite::new(write, wire::codec());
@@ -83,7 +85,16 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
         tokio::select! {
             frame = source.next(), if open.len() < OPEN_REQUESTS => {
                 let Some(frame) = frame else { return Ok(()) };
-                let (number, request) = wire::decode::<Request>(frame?)?;
+                let frame = frame?;
+                let bytes = frame.len();
+                let (number, request) = wire::decode::<Request>(frame)?;
+                if let Some(refusal) = refuse(&node, &hello, &request) {
+                    sink.send(wire::encode(number, &refusal)?).await?;
+                    continue;
+                }
+                if matches!(request, Request::Append(_) | Request::Lead { .. }) {
+                    node.notes().received(bytes);
+                }
                 match request {
                     Request::Chunk { id, offset, data } => {
                         let response = match transfers.chunk(id, offset, &data).await {
@@ -116,18 +127,31 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
+/// The answer to those that have no business here: strangers may only introduce themselves, and those that were removed
+/// are told so.
+fn refuse(node: &Node, hello: &Hello, request: &Request) -> Option<Response> {
+    if *hello == Hello::STRANGER {
+        let allowed = matches!(request, Request::Introduce { .. });
+        return (!allowed).then(|| Response::Failed("introduce yourself first".into()));
+    }
+    node.has_dropped(hello.from).then_some(Response::Removed)
+}
+
 async fn answer(node: &Node, request: Request) -> Response {
     let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
     match request {
         Request::Append(request) => {
-            node.notes().received();
-            node.raft().append_entries(request).await.map_or_else(|e| failed(&e), Response::Append)
+            let answer = node.raft().append_entries(request).await;
+            if matches!(&answer, Ok(answer) if answer.is_success()) {
+                node.notes().heard();
+            }
+            answer.map_or_else(|e| failed(&e), Response::Append)
         }
         Request::Lead { clock, append } => {
-            node.notes().received();
             let term = append.vote.leader_id.term;
             let answer = node.raft().append_entries(append).await;
             if matches!(&answer, Ok(answer) if answer.is_success()) {
+                node.notes().heard();
                 node.state().follow(term, clock);
             }
             answer.map_or_else(|e| failed(&e), Response::Append)
@@ -143,6 +167,10 @@ async fn answer(node: &Node, request: Request) -> Response {
         },
         Request::Propose { ticket, commands } => node.propose_here(ticket, commands).await,
         Request::ReadIndex => node.read_index_here().await,
+        Request::Introduce { peer_urls } => Response::Introduced(node.introduction(&peer_urls)),
+        Request::Belong => Response::Belongs,
+        Request::Standing => node.tell_standing(),
+        Request::MoveLeader { to } => node.move_leader_here(to).await,
         Request::Chunk { .. } | Request::Install { .. } => {
             failed(&"snapshots have a connection of their own")
         }
@@ -155,6 +183,7 @@ async fn install(node: &Node, vote: RaftVote, file: PathBuf) -> Response {
         Err(error) => return Response::Failed(error.to_string()),
     };
     let snapshot = SnapshotOf::<TypeConfig, SnapshotFile> { meta, snapshot: SnapshotFile(file) };
+    node.notes().heard();
     match node.raft().install_full_snapshot(vote, snapshot).await {
         Ok(answer) => Response::Installed(answer),
         Err(error) => Response::Failed(error.to_string()),

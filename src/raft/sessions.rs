@@ -54,6 +54,11 @@ impl Sessions {
     pub fn newest(&self, node: u64) -> u64 {
         self.0.get(&node).map_or(0, |session| session.id)
     }
+
+    /// Keeps only the sessions of the nodes that `keep` accepts: who was removed never comes back.
+    pub fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        self.0.retain(|node, _| keep(*node));
+    }
 }
 
 #[cfg(test)]

@@ -93,7 +93,9 @@ impl StateMachine {
         };
         let Meta { last, membership, sessions } = meta;
         let reading = keyspace.now().clock;
-        let replica = RwLock::new(Replica { keyspace, applied: last, membership, sessions });
+        let mut replica = Replica { keyspace, applied: last, membership, sessions };
+        replica.seed_roster();
+        let replica = RwLock::new(replica);
         let applied = watch::Sender::new(last.map_or(0, |id| id.index));
         let clock = Mutex::new(ClusterClock::new(reading, Instant::now()));
         Ok(Self(Arc::new(Inner { replica, folder, history, observer, applied, clock })))
@@ -145,11 +147,18 @@ impl StateMachine {
         let mut changes = Vec::with_capacity(commands.len());
         let mut replica = self.write();
         let before = replica.keyspace.auth().clone();
-        let results = if replica.sessions.admit(proposal.ticket) {
+        let members = replica.keyspace.roster().version();
+        // Nobody waits any more for what a removed member proposed, and its session is gone: it could come twice.
+        let removed = replica.keyspace.roster().is_removed(proposal.ticket.node);
+        let results = if !removed && replica.sessions.admit(proposal.ticket) {
             commands.iter().map(|c| replica.keyspace.apply(c, proposal.at, &mut changes)).collect()
         } else {
             Vec::new()
         };
+        if replica.keyspace.roster().version() != members {
+            let Replica { sessions, keyspace, .. } = &mut *replica;
+            sessions.retain(|node| !keyspace.roster().is_removed(node));
+        }
         replica.applied = Some(log_id);
         let auth = replica.keyspace.auth();
         let auth = (!Arc::ptr_eq(auth, &before)).then(|| auth.clone());
@@ -158,6 +167,20 @@ impl StateMachine {
 }
 
 impl Replica {
+    /// Whether `id` belongs to the applied membership of raft, as a voter or not.
+    pub fn has_member(&self, id: u64) -> bool {
+        self.membership.membership().get_node(&id).is_some()
+    }
+
+    /// The first members stand in raft's membership alone, and so do those of older data.
+    fn seed_roster(&mut self) {
+        let nodes = self.membership.membership().nodes();
+        let members: Vec<_> = nodes.map(|(id, peer)| (*id, peer.peer_urls.clone())).collect();
+        if !members.is_empty() {
+            self.keyspace.seed_roster(members);
+        }
+    }
+
     fn freeze(&self) -> (Meta, Frozen) {
         let meta =
             Meta { last: self.applied, membership: self.membership.clone(), sessions: self.sessions.clone() };
@@ -220,6 +243,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     let mut replica = self.write();
                     replica.membership = RaftMembership::new(Some(log_id), membership);
                     replica.applied = Some(log_id);
+                    replica.seed_roster();
                 }
             }
             self.0.applied.send_replace(log_id.index);
@@ -247,7 +271,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (meta, keyspace) = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
         let Meta { last, membership, sessions } = meta;
         self.observe(keyspace.now().clock);
-        *self.write() = Replica { keyspace, applied: last, membership, sessions };
+        let mut replica = Replica { keyspace, applied: last, membership, sessions };
+        replica.seed_roster();
+        *self.write() = replica;
         self.0.observer.replaced(&self.read());
         self.0.applied.send_replace(last.map_or(0, |id| id.index));
         Ok(())

@@ -5,6 +5,7 @@
 //! may be open at a time; answers come in any order. Fields and kinds are only ever added at the end, so that a
 //! version and the next one understand each other.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -15,7 +16,8 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_util::codec::LengthDelimitedCodec;
 
-use super::types::{RaftVote, Ticket, TypeConfig};
+use super::standing::Standing;
+use super::types::{Peer, RaftVote, Ticket, TypeConfig};
 
 /// The first bytes of every peer connection; an HTTP request can never start like this.
 pub const PREFACE: &[u8; 14] = b"MUSTER-PEER/1\n";
@@ -35,6 +37,11 @@ pub struct Hello {
     pub from: u64,
     /// Whom the caller means to reach.
     pub to: u64,
+}
+
+impl Hello {
+    /// How somebody calls who knows neither itself nor the cluster; all it may do is introduce itself.
+    pub const STRANGER: Self = Self { cluster: 0, from: 0, to: 0 };
 }
 
 /// A request from one member to another.
@@ -75,6 +82,20 @@ pub enum Request {
     },
     /// To the leader: how far must I have applied to read what was acknowledged before now?
     ReadIndex,
+    /// From somebody who has no id yet: who am I, and who else is there?
+    Introduce {
+        /// Where the caller will be reached by members.
+        peer_urls: Vec<String>,
+    },
+    /// Do I still belong to the cluster?
+    Belong,
+    /// To the leader: where does every member stand?
+    Standing,
+    /// To the leader: let another lead.
+    MoveLeader {
+        /// This one, or whoever is best prepared.
+        to: Option<u64>,
+    },
     /// `Append` with the leader's reading of the cluster clock, in nanoseconds.
     Lead {
         /// The reading.
@@ -105,6 +126,29 @@ pub enum Response {
     NotLeader(Option<u64>),
     /// It failed, and the outcome may be unknown.
     Failed(String),
+    /// To `Introduce`.
+    Introduced(Introduction),
+    /// To `Belong`: yes, as far as the receiver knows.
+    Belongs,
+    /// To anything: the caller was removed from the cluster for good.
+    Removed,
+    /// To `Standing`.
+    Standing(Standing),
+    /// To `MoveLeader`: who leads now, or why it stays as it is.
+    Moved(Result<u64, String>),
+}
+
+/// What a member tells somebody who wants to join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The cluster's id.
+    pub cluster: u64,
+    /// Who the caller is by its peer URLs; `None` when no member has them.
+    pub member: Option<u64>,
+    /// The member has run before: whoever asks has lost its data.
+    pub started: bool,
+    /// All members with their addresses.
+    pub members: BTreeMap<u64, Peer>,
 }
 
 /// Frames of a length and bytes.

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// No leader with a quorum answered in time. A write may still take effect.
     #[error("request timed out")]
     TimedOut,
+    /// It could be done, and would do harm.
+    #[error("{0}")]
+    Unwilling(String),
     /// This node is stopping.
     #[error("server stopped")]
     Stopping,

@@ -1,17 +1,22 @@
 //! The store of one node: writes go through the log, reads are as recent as they ask to be, watches never miss.
 
+mod change;
 mod desk;
+mod discovery;
 mod error;
 mod expire;
 pub mod http;
 mod hub;
+mod join;
 mod members;
 mod passwords;
 mod propose;
 mod reads;
 mod run;
 
+pub use change::{Role, Standing};
 pub use desk::Done;
+pub use discovery::DiscoveryError;
 pub use error::StoreError;
 pub use hub::{Interest, Subscription};
 pub use members::{Member, cluster_id, member_id};

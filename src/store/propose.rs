@@ -76,7 +76,13 @@ fn weight(command: &Command) -> usize {
         | Command::Update { key, content }
         | Command::CompareAndSwap { key, content, .. } => key.as_bytes().len() + content.value.len() + 32,
         Command::Delete { key, .. } | Command::CompareAndDelete { key, .. } => key.as_bytes().len() + 32,
-        Command::Expire | Command::Publish { .. } => 64,
         Command::Auth(command) => command.weight(),
+        Command::Expire
+        | Command::Publish { .. }
+        | Command::AddMember { .. }
+        | Command::UpdateMember { .. }
+        | Command::RemoveMember { .. }
+        | Command::PromoteMember { .. }
+        | Command::KeepOnlyMember { .. } => 64,
     }
 }

@@ -11,11 +11,13 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::desk::Desk;
+use super::discovery::{self, DiscoveryError};
 use super::http;
-use super::{Store, StoreError, cluster_id, member_id};
-use crate::config::StoreSettings;
+use super::join::{self, JoinError, Origin};
+use super::{Store, StoreError};
+use crate::config::{Bootstrap, StoreSettings};
 use crate::keyspace::Command;
-use crate::raft::{self, Identity, Node, Peer, Storage, Tuning};
+use crate::raft::{self, Identity, Node, Storage, Tuning};
 
 /// How long a stopping leader waits for another to take over.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(3);
@@ -42,6 +44,31 @@ pub enum RunError {
         /// What is wrong with it.
         cause: io::Error,
     },
+    /// The data folder holds what another program left there.
+    #[error(
+        "{folder} holds the data of an etcd, which is not Muster's: choose another data folder, and copy the keys"
+    )]
+    Foreign {
+        /// The folder.
+        folder: String,
+    },
+    /// The cluster's members were not found.
+    #[error("{0}")]
+    Discovery(#[from] DiscoveryError),
+    /// This node could not join its cluster.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The member was removed from its cluster.
+    #[error(
+        "member {member:x} was removed from its cluster for good; to have this machine join again, remove {folder} and \
+         start it with --join, or add it anew (muster member add)"
+    )]
+    Removed {
+        /// The member that this node was.
+        member: u64,
+        /// Where its data lies.
+        folder: String,
+    },
     /// Raft stopped: the disk failed, or what it holds is damaged.
     #[error("the store has stopped to protect its data: {0}")]
     Failed(String),
@@ -58,11 +85,11 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let clients = bind(&settings.listen_client).await?;
     let peers = bind(&settings.listen_peer).await?;
-    let desk_and_node = start(&settings).await;
-    let (desk, node) = desk_and_node.map_err(|cause| {
-        let folder = settings.data_dir.display().to_string();
-        RunError::Data { folder, cause }
-    })?;
+    let (desk, node) = tokio::select! {
+        started = start(&settings) => started?,
+        // It may be waiting for a cluster to join or for other first members.
+        () = stop.cancelled() => return Ok(()),
+    };
     let id = node.identity().clone();
     let member = format!("{:x}", id.member);
     tracing::info!(name = settings.name, member, cluster = format!("{:x}", id.cluster), "node started");
@@ -81,13 +108,27 @@ pub async fn run(
 
     let serve = async {
         publish(&store, &settings).await?;
-        tracing::info!(name = settings.name, member, "published, ready to serve client requests");
+        let urls = settings.advertise_client.join(" ");
+        // In etcd's words, for which scripts wait.
+        tracing::info!(
+            "published {{Name:{} ClientURLs:[{urls}]}} to cluster {:x}",
+            settings.name,
+            id.cluster
+        );
+        tracing::info!("ready to serve client requests");
         ready();
         std::future::pending().await
     };
     let result = tokio::select! {
         result = serve => result,
         reason = node.failed() => Err(RunError::Failed(reason)),
+        noted = node.removed() => {
+            let folder = settings.data_dir.display().to_string();
+            Err(match noted {
+                Ok(()) => RunError::Removed { member: id.member, folder },
+                Err(cause) => RunError::Data { folder, cause },
+            })
+        }
         () = stop.cancelled() => Ok(()),
     };
 
@@ -105,23 +146,21 @@ pub async fn run(
     result
 }
 
-async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
+async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {
+    let unusable = |cause| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
     let folder = settings.data_dir.clone();
+    if folder.join("member").join("wal").exists() {
+        return Err(RunError::Foreign { folder: folder.display().to_string() });
+    }
     let opened = tokio::task::spawn_blocking(move || Storage::open(&folder)).await;
-    let storage = opened.map_err(io::Error::other)??;
-    let mut members = BTreeMap::new();
-    for (name, peer_urls) in &settings.initial_cluster {
-        let peer = Peer { name: name.clone(), peer_urls: peer_urls.clone() };
-        members.insert(member_id(peer_urls, &settings.token), peer);
+    let mut storage = opened.map_err(io::Error::other).and_then(|opened| opened).map_err(unusable)?;
+    if settings.force_new_cluster {
+        tracing::warn!(
+            "starting a cluster of this node alone; take --force-new-cluster away for the next start"
+        );
+        storage.force_new_cluster(&settings.advertise_peer).map_err(unusable)?;
     }
-    let fresh = Identity {
-        member: member_id(&settings.initial_cluster[&settings.name], &settings.token),
-        cluster: cluster_id(members.keys()),
-    };
-    let identity = storage.identity.clone().unwrap_or(fresh);
-    if !settings.found_cluster {
-        members.clear();
-    }
+    let Origin { identity, founders } = origin(settings, &storage).await?;
     let desk = Arc::new(Desk::new(identity.member, storage.run));
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
@@ -129,8 +168,35 @@ async fn start(settings: &StoreSettings) -> io::Result<(Arc<Desk>, Arc<Node>)> {
         snapshot_count: settings.snapshot_count,
         history: settings.history_events,
     };
-    let node = Node::start(storage, identity, members, &tuning, desk.clone()).await?;
+    let node = Node::start(storage, identity, founders, &tuning, desk.clone()).await.map_err(unusable)?;
     Ok((desk, node))
+}
+
+/// Who this node is, and with whom it founds its cluster.
+async fn origin(settings: &StoreSettings, storage: &Storage) -> Result<Origin, RunError> {
+    let known = |identity: &Identity| Origin { identity: identity.clone(), founders: BTreeMap::new() };
+    let settings = match &storage.identity {
+        Some(identity) if storage.removed => {
+            let folder = settings.data_dir.display().to_string();
+            return Err(RunError::Removed { member: identity.member, folder });
+        }
+        Some(identity) if settings.bootstrap != Bootstrap::Listed && !storage.is_blank() => {
+            tracing::info!("there is data already: discovery is not asked");
+            return Ok(known(identity));
+        }
+        Some(_) | None => &discovery::resolve(settings).await?,
+    };
+    let founds = settings.found_cluster && settings.join.is_none();
+    match &storage.identity {
+        // The first start may have ended before the first members were written: then they are written now.
+        Some(identity) if founds => {
+            let found = join::found(settings);
+            Ok(if found.identity == *identity { found } else { known(identity) })
+        }
+        Some(identity) => Ok(known(identity)),
+        None if founds => Ok(join::found(settings)),
+        None => Ok(join::newcomer(settings).await?),
+    }
 }
 
 /// Makes name and client URLs known to the cluster; waits for a leader as long as it takes.

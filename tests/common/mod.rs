@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file is a crate of its own and uses a part of this
 
+pub mod daemon;
+pub mod dns;
 pub mod etcd;
 pub mod http;
 pub mod lab;

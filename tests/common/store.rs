@@ -24,7 +24,9 @@ pub struct Cluster {
 pub struct Node {
     name: String,
     client_port: u16,
+    peer_port: u16,
     arguments: Vec<String>,
+    data: PathBuf,
     log: PathBuf,
     child: Option<Child>,
     /// Variables for its next start.
@@ -39,31 +41,22 @@ impl Cluster {
         let peer = |i: usize| format!("http://127.0.0.1:{}", ports[count + i]);
         let list: Vec<String> = (0..count).map(|i| format!("n{i}={}", peer(i))).collect();
         let list = list.join(",");
-        let node = |i: usize| {
-            let client = format!("http://127.0.0.1:{}", ports[i]);
-            let data = folder.path().join(format!("n{i}")).display().to_string();
-            let name = format!("n{i}");
-            let mut arguments: Vec<String> = [
-                ("--name", &name),
-                ("--data-dir", &data),
-                ("--listen-client-urls", &client),
-                ("--advertise-client-urls", &client),
-                ("--listen-peer-urls", &peer(i)),
-                ("--initial-advertise-peer-urls", &peer(i)),
-                ("--initial-cluster", &list),
-            ]
-            .iter()
-            .flat_map(|(flag, value)| [flag.to_string(), value.to_string()])
-            .collect();
-            arguments.extend(more.iter().map(|word| word.to_string()));
-            let log = folder.path().join(format!("n{i}.log"));
-            Node { name, client_port: ports[i], arguments, log, child: None, environment: Vec::new() }
-        };
+        let first = ["--initial-cluster", list.as_str()];
+        let more = [first.as_slice(), more].concat();
+        let node = |i: usize| Node::new(i, folder.path(), [ports[i], ports[count + i]], &more);
         let nodes = (0..count).map(node).collect();
         let mut cluster = Self { nodes, folder };
         cluster.nodes.iter_mut().for_each(Node::launch);
         cluster.nodes.iter_mut().for_each(Node::wait_until_healthy);
         cluster
+    }
+
+    /// One node more, not started yet, and its place.
+    pub fn newcomer(&mut self, more: &[&str]) -> usize {
+        let place = self.nodes.len();
+        let ports = free_ports(2);
+        self.nodes.push(Node::new(place, self.folder.path(), [ports[0], ports[1]], more));
+        place
     }
 
     /// The place of the node that leads, as a running node knows it.
@@ -101,6 +94,85 @@ impl Drop for Cluster {
 }
 
 impl Node {
+    fn new(place: usize, folder: &std::path::Path, ports: [u16; 2], more: &[&str]) -> Self {
+        let name = format!("n{place}");
+        let [client, peer] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+        let data = folder.join(&name);
+        let mut arguments: Vec<String> = [
+            ("--name", name.as_str()),
+            ("--data-dir", &data.display().to_string()),
+            ("--listen-client-urls", &client),
+            ("--advertise-client-urls", &client),
+            ("--listen-peer-urls", &peer),
+            ("--initial-advertise-peer-urls", &peer),
+        ]
+        .iter()
+        .flat_map(|(flag, value)| [flag.to_string(), value.to_string()])
+        .collect();
+        arguments.extend(more.iter().map(|word| word.to_string()));
+        let log = folder.join(format!("{name}.log"));
+        let [client_port, peer_port] = ports;
+        Self { name, client_port, peer_port, arguments, data, log, child: None, environment: Vec::new() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its first peer URL.
+    pub fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Listens to other members on another port from its next start on.
+    pub fn move_peer_port(&mut self) {
+        let (old, new) = (self.peer_url(), free_ports(1)[0]);
+        self.peer_port = new;
+        let new = self.peer_url();
+        self.arguments.iter_mut().filter(|word| **word == old).for_each(|word| word.clone_from(&new));
+    }
+
+    /// Adds arguments for its next starts.
+    pub fn add_arguments(&mut self, more: &[&str]) {
+        self.arguments.extend(more.iter().map(|word| word.to_string()));
+    }
+
+    /// Takes arguments away again.
+    pub fn take_arguments(&mut self, words: &[&str]) {
+        self.arguments.retain(|word| !words.contains(&word.as_str()));
+    }
+
+    /// What it is told of the first members.
+    pub fn initial_cluster(&self) -> String {
+        let flag = self.arguments.iter().position(|word| word == "--initial-cluster");
+        let value = flag.and_then(|at| self.arguments.get(at + 1));
+        value.cloned().unwrap_or_default()
+    }
+
+    /// Removes its data, as when a disk is lost.
+    pub fn wipe(&mut self) {
+        assert!(self.child.is_none(), "a running node needs its data");
+        std::fs::remove_dir_all(&self.data).expect("there was data");
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait_for_end(&mut self, limit: Duration) -> ExitStatus {
+        let child = self.child.as_mut().expect("the node runs");
+        let mut status = None;
+        wait_for(&format!("the end of {}", self.name), limit, || {
+            status = child.try_wait().expect("the node's state");
+            status.is_some()
+        });
+        self.child = None;
+        status.expect("the condition held")
+    }
+
+    /// What it has logged so far, over all its starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Its client URL.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)

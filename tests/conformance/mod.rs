@@ -6,6 +6,7 @@ mod compare;
 mod expiry;
 mod forms;
 mod known;
+mod members;
 mod operations;
 mod pages;
 mod pair;

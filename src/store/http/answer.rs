@@ -68,6 +68,7 @@ impl From<StoreError> for ApiError {
                 Self { code: error.code(), cause: error.cause(), index }
             }
             StoreError::TimedOut => Self::request(300, "etcdserver: request timed out"),
+            StoreError::Unwilling(why) => Self::request(300, why),
             StoreError::Stopping => Self::request(300, "etcdserver: server stopped"),
         }
     }

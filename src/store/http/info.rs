@@ -1,5 +1,6 @@
-//! Pages about the cluster and this node: members, machines, statistics, version, health.
+//! Pages about the cluster and this node: machines, statistics, version, health.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,46 +8,17 @@ use serde::Serialize;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use super::answer::{cluster_header, json, typed};
+use super::answer::{json, typed};
 use crate::keyspace::Tally;
-use crate::store::{Consistency, Member, Store};
+use crate::raft::Latency;
+use crate::store::{Consistency, Store};
 
 /// The etcd release whose v2 API this is; what `/version` says, because clients decide by it.
-const ETCD_SERVER: &str = "3.4.23";
+pub const ETCD_SERVER: &str = "3.4.23";
 const ETCD_CLUSTER: &str = "3.4.0";
 
 /// How long `/health` waits for the quorum.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// `GET /v2/members`.
-pub fn members(store: &Store) -> Response {
-    #[derive(Serialize)]
-    struct Page {
-        members: Vec<Member>,
-    }
-    of_cluster(store, lined(&Page { members: store.members() }))
-}
-
-/// `GET /v2/members/leader`.
-pub fn leader(store: &Store) -> Response {
-    let leader = store.node().acting_leader().map(|id| format!("{id:x}"));
-    match store.members().into_iter().find(|member| Some(&member.id) == leader.as_ref()) {
-        Some(member) => of_cluster(store, lined(&member)),
-        None => members_error(store, StatusCode::SERVICE_UNAVAILABLE, b"{\"message\":\"During election\"}"),
-    }
-}
-
-/// `GET /v2/members/…` of anything else, real ids included.
-pub fn no_member(store: &Store) -> Response {
-    members_error(store, StatusCode::NOT_FOUND, b"{\"message\":\"Not found\"}")
-}
-
-/// Unlike the good answers, these have no line feed.
-fn members_error(store: &Store, status: StatusCode, body: &'static [u8]) -> Response {
-    let mut response = json(status, Bytes::from_static(body));
-    cluster_header(response.headers_mut(), store.node().identity().cluster);
-    response
-}
 
 /// `GET /v2/machines`.
 pub fn machines(store: &Store) -> Response {
@@ -66,7 +38,15 @@ pub fn stats(store: &Store) -> Response {
         start_time: String,
         leader_info: Leader,
         recv_append_request_cnt: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recv_pkg_rate: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recv_bandwidth_rate: Option<f64>,
         send_append_request_cnt: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        send_pkg_rate: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        send_bandwidth_rate: Option<f64>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -79,6 +59,7 @@ pub fn stats(store: &Store) -> Response {
     let (started, _) = store.started();
     let (leading_since, uptime) = node.notes().leading_since();
     let (sent, received) = node.notes().counts();
+    let [sending, receiving] = node.notes().rates();
     let page = Page {
         name: store.name().into(),
         id: format!("{:x}", node.identity().member),
@@ -90,9 +71,55 @@ pub fn stats(store: &Store) -> Response {
             start_time: leading_since.to_string(),
         },
         recv_append_request_cnt: received,
+        recv_pkg_rate: receiving.map(|(messages, _)| messages),
+        recv_bandwidth_rate: receiving.map(|(_, bytes)| bytes),
         send_append_request_cnt: sent,
+        send_pkg_rate: sending.map(|(messages, _)| messages),
+        send_bandwidth_rate: sending.map(|(_, bytes)| bytes),
     };
     json(StatusCode::OK, plain(&page))
+}
+
+/// `GET /v2/stats/leader`: how the followers answer; only the leader knows. Times are in milliseconds.
+pub fn leader_stats(store: &Store) -> Response {
+    #[derive(Serialize)]
+    struct Page {
+        leader: String,
+        followers: BTreeMap<String, Follower>,
+    }
+    #[derive(Serialize)]
+    struct Follower {
+        latency: Times,
+        counts: Counts,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Times {
+        current: f64,
+        average: f64,
+        standard_deviation: f64,
+        minimum: f64,
+        maximum: f64,
+    }
+    #[derive(Serialize)]
+    struct Counts {
+        fail: u64,
+        success: u64,
+    }
+    let node = store.node();
+    if !node.is_leader() {
+        return json(StatusCode::FORBIDDEN, Bytes::from_static(b"{\"message\":\"not current leader\"}"));
+    }
+    let members = node.members();
+    let followers = node.notes().followers().into_iter().filter(|(id, _)| members.contains_key(id));
+    let follower = |(id, latency): (u64, Latency)| {
+        let Latency { current, average, minimum, maximum, fail, success, .. } = latency;
+        let standard_deviation = latency.standard_deviation();
+        let latency = Times { current, average, standard_deviation, minimum, maximum };
+        (format!("{id:x}"), Follower { latency, counts: Counts { fail, success } })
+    };
+    let leader = format!("{:x}", node.identity().member);
+    json(StatusCode::OK, plain(&Page { leader, followers: followers.map(follower).collect() }))
 }
 
 /// `GET /version`.
@@ -117,19 +144,7 @@ pub async fn health(store: &Store) -> Response {
     }
 }
 
-fn of_cluster(store: &Store, body: Bytes) -> Response {
-    let mut response = json(StatusCode::OK, body);
-    cluster_header(response.headers_mut(), store.node().identity().cluster);
-    response
-}
-
 fn plain(page: &impl Serialize) -> Bytes {
     // These pages are structures of texts and numbers, which always can be written.
     serde_json::to_vec(page).unwrap_or_default().into()
-}
-
-fn lined(page: &impl Serialize) -> Bytes {
-    let mut bytes = serde_json::to_vec(page).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes.into()
 }

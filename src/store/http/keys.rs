@@ -9,7 +9,7 @@ use super::answer::{self, ApiError, Indexes, method_not_allowed};
 use super::form::{Form, has_form_body};
 use super::guard::Pass;
 use super::params::Params;
-use super::{Api, body, guard, watch};
+use super::{Api, body, guard, machines, watch};
 use crate::keyspace::{Action, Command, Compare, Content, Key};
 use crate::store::{Consistency, Done, StoreError};
 
@@ -38,6 +38,7 @@ where
         let write_wanted = !matches!(*method, Method::GET | Method::HEAD);
         let pass = guard::admit(api, headers, path, params.recursive, write_wanted).await?;
         match *method {
+            _ if machines::has(&key) => machines::answer(api, method, &key, &params).await,
             Method::GET if params.wait && params.quorum != Some(true) => {
                 watch::answer(api, key, &params, pass)
             }

@@ -3,11 +3,16 @@
 mod answer;
 mod auth;
 mod body;
+mod discovery;
 mod form;
+mod go;
 mod guard;
 mod info;
+mod json;
 mod keys;
+mod machines;
 mod media;
+mod members;
 mod params;
 mod path;
 mod statistics;
@@ -29,6 +34,8 @@ use warp::http::{HeaderMap, Method};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
+
+pub use info::ETCD_SERVER as ETCD_VERSION;
 
 use super::Store;
 use answer::{method_not_allowed, not_found, with_cors};
@@ -155,18 +162,35 @@ where
     if let Some(rest) = path::below(path, b"/v2/auth") {
         return auth::answer(api, method, rest, query, headers, body).await;
     }
+    if let Some(rest) = path::below(path, b"/v2/members") {
+        let names_one = !matches!(rest, b"" | b"/");
+        let changes = *method == Method::POST || names_one && matches!(*method, Method::PUT | Method::DELETE);
+        if changes && let Err(denied) = guard::require_root(api, headers).await {
+            return denied;
+        }
+        return members::answer(&api.store, method, rest, query, headers, body).await;
+    }
+    if let Some(rest) = path::below(path, b"/muster") {
+        if *method != Method::GET
+            && let Err(denied) = guard::require_root(api, headers).await
+        {
+            return denied;
+        }
+        return members::answer_own(&api.store, method, rest, query).await;
+    }
     let get = *method == Method::GET;
     match path {
         b"/v2/machines" if get || *method == Method::HEAD => info::machines(&api.store),
         b"/v2/machines" => method_not_allowed("GET,HEAD"),
-        b"/v2/members" | b"/v2/members/" if get => info::members(&api.store),
-        b"/v2/members/leader" if get => info::leader(&api.store),
-        path if get && path.starts_with(b"/v2/members/") => info::no_member(&api.store),
         b"/v2/stats/self" if get => info::stats(&api.store),
         b"/v2/stats/store" if get => statistics::of_store(&api.store),
+        b"/v2/stats/leader" if get => info::leader_stats(&api.store),
         b"/version" if get => info::version(),
         b"/health" if get => info::health(&api.store).await,
-        b"/v2/stats/self" | b"/v2/stats/store" | b"/version" | b"/health" => method_not_allowed("GET"),
+        b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" | b"/version" | b"/health" => {
+            method_not_allowed("GET")
+        }
+        b"/new" => discovery::new_registry(api, method, query, headers).await,
         _ => not_found(),
     }
 }

@@ -1,0 +1,137 @@
+//! `muster member ls`.
+
+use serde::Serialize;
+
+use crate::cli::{Failure, Format, table};
+use crate::client::{Client, Member, Role, Standing};
+
+/// The members as a table or as JSON.
+pub async fn list(client: &Client, format: Format) -> Result<String, Failure> {
+    let standings = match client.standings().await.map_err(Failure::new)? {
+        Some(standings) => standings,
+        None => of_another_server(client).await?,
+    };
+    let rows: Vec<Row> = standings.iter().map(Row::new).collect();
+    match format {
+        Format::Simple | Format::Extended => Ok(render(&rows)),
+        Format::Json => serde_json::to_string(&rows).map(|text| text + "\n").map_err(Failure::new),
+    }
+}
+
+/// What any server of the v2 API tells: who there is and who leads.
+async fn of_another_server(client: &Client) -> Result<Vec<Standing>, Failure> {
+    let members = client.members().await.map_err(Failure::new)?;
+    // Without a leader the list is still worth showing.
+    let leader = match client.leader().await {
+        Ok(leader) => Some(leader.id),
+        Err(error) if error.is_unavailable() => None,
+        Err(error) => return Err(Failure::new(error)),
+    };
+    let stand = |member: Member| Standing {
+        leader: leader.as_ref() == Some(&member.id),
+        member,
+        role: Role::Voter,
+        running: None,
+        lag: None,
+    };
+    Ok(members.into_iter().map(stand).collect())
+}
+
+/// One member as it is shown.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    name: &'a str,
+    #[serde(rename = "peerURLs")]
+    peer_urls: &'a [String],
+    #[serde(rename = "clientURLs")]
+    client_urls: &'a [String],
+    leader: bool,
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
+}
+
+impl<'a> Row<'a> {
+    fn new(standing: &'a Standing) -> Self {
+        let Standing { member: Member { id, name, peer_urls, client_urls, .. }, leader, role, running, lag } =
+            standing;
+        let role = match role {
+            Role::Voter => "voter",
+            Role::Learner => "learner",
+            Role::Replica => "replica",
+        };
+        Self { id, name, peer_urls, client_urls, leader: *leader, role, running: *running, lag: *lag }
+    }
+
+    /// The role in words, with what is worth knowing of it.
+    fn words(&self) -> String {
+        let role = match (self.leader, self.role) {
+            (true, _) => "leader",
+            (false, "replica") => "read replica",
+            (false, role) => role,
+        };
+        match (self.running, self.lag) {
+            (Some(false), None) => format!("{role}, not started"),
+            (Some(false), Some(_)) => format!("{role}, not running"),
+            (_, Some(lag)) if self.role == "learner" => format!("{role}, {lag} entries behind"),
+            _ => role.to_string(),
+        }
+    }
+}
+
+fn render(rows: &[Row<'_>]) -> String {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.id.into(),
+                row.name.into(),
+                row.peer_urls.join(","),
+                row.client_urls.join(","),
+                row.words(),
+            ]
+        })
+        .collect();
+    table::render(&["ID", "NAME", "PEER URLS", "CLIENT URLS", "ROLE"], &cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_say_who_leads_and_who_is_behind_and_an_unstarted_member_has_dashes() {
+        let stand = |id: &str, name: &str, leader, role, running, lag| Standing {
+            member: Member {
+                id: id.into(),
+                name: name.into(),
+                peer_urls: vec![format!("http://{id}:2380")],
+                ..Member::default()
+            },
+            leader,
+            role,
+            running: Some(running),
+            lag,
+        };
+        let standings = [
+            stand("a1", "one", true, Role::Voter, true, Some(0)),
+            stand("b2", "two", false, Role::Voter, false, Some(9)),
+            stand("c3", "three", false, Role::Learner, true, Some(120)),
+            stand("d4", "four", false, Role::Replica, true, Some(0)),
+            stand("e5", "", false, Role::Learner, false, None),
+        ];
+        let rows: Vec<Row> = standings.iter().map(Row::new).collect();
+        assert_eq!(
+            render(&rows),
+            "ID  NAME   PEER URLS       CLIENT URLS  ROLE\n\
+             a1  one    http://a1:2380  -            leader\n\
+             b2  two    http://b2:2380  -            voter, not running\n\
+             c3  three  http://c3:2380  -            learner, 120 entries behind\n\
+             d4  four   http://d4:2380  -            read replica\n\
+             e5  -      http://e5:2380  -            learner, not started\n"
+        );
+    }
+}

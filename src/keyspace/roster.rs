@@ -1,0 +1,220 @@
+//! Who belongs to the cluster, as its log decided: members with their addresses, and those that were removed for good.
+//!
+//! Raft's own membership follows this list (see `raft`): it has every member here, votes with those that have caught
+//! up, and drops whoever is no longer here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// A member's place in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Where other members reach it, in the order in which they are shown.
+    pub peer_urls: Vec<String>,
+    /// It gets every change and never votes: a read replica.
+    pub replica: bool,
+}
+
+/// Why a change of members is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// Another member has the id.
+    #[error("a member with this id exists")]
+    IdExists,
+    /// Another member is reached at one of the URLs.
+    #[error("another member has one of these peer URLs")]
+    UrlExists,
+    /// There is no such member.
+    #[error("there is no such member")]
+    NoSuchMember,
+    /// The member was removed; ids are never used again.
+    #[error("the member was removed for good")]
+    Removed,
+    /// The member is no read replica.
+    #[error("the member is a voter already")]
+    Voter,
+    /// Nobody would be left to vote.
+    #[error("it is the last member that votes")]
+    LastVoter,
+    /// The members have changed since the caller looked at them.
+    #[error("the members have changed meanwhile")]
+    Stale,
+}
+
+/// The members and the ids that were removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    members: BTreeMap<u64, Seat>,
+    removed: BTreeSet<u64>,
+    version: u64,
+}
+
+impl Roster {
+    /// The members, by id.
+    pub fn members(&self) -> &BTreeMap<u64, Seat> {
+        &self.members
+    }
+
+    /// One member.
+    pub fn get(&self, id: u64) -> Option<&Seat> {
+        self.members.get(&id)
+    }
+
+    /// Whether `id` was a member and was removed.
+    pub fn is_removed(&self, id: u64) -> bool {
+        self.removed.contains(&id)
+    }
+
+    /// Counts the changes: what was decided on one version can be bound to it.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Takes over the first members, or those of data that was written before there was a roster.
+    pub(super) fn seed(&mut self, members: impl IntoIterator<Item = (u64, Vec<String>)>) {
+        assert!(self.members.is_empty(), "only an empty roster is seeded");
+        let seat = |(id, peer_urls)| (id, Seat { peer_urls, replica: false });
+        self.members = members.into_iter().map(seat).collect();
+        self.version += 1;
+    }
+
+    pub(super) fn add(&mut self, id: u64, peer_urls: &[String], replica: bool) -> Result<(), MemberError> {
+        if self.removed.contains(&id) {
+            return Err(MemberError::Removed);
+        }
+        if self.members.contains_key(&id) {
+            return Err(MemberError::IdExists);
+        }
+        self.check_urls(id, peer_urls)?;
+        self.members.insert(id, Seat { peer_urls: peer_urls.to_vec(), replica });
+        self.version += 1;
+        Ok(())
+    }
+
+    pub(super) fn update(&mut self, id: u64, peer_urls: &[String]) -> Result<(), MemberError> {
+        self.check_there(id)?;
+        self.check_urls(id, peer_urls)?;
+        if let Some(seat) = self.members.get_mut(&id) {
+            seat.peer_urls = peer_urls.to_vec();
+        }
+        self.version += 1;
+        Ok(())
+    }
+
+    /// Removes `id` for good; with `seen`, only if nothing has changed since that version.
+    pub(super) fn remove(&mut self, id: u64, seen: Option<u64>) -> Result<(), MemberError> {
+        self.check_there(id)?;
+        if seen.is_some_and(|seen| seen != self.version) {
+            return Err(MemberError::Stale);
+        }
+        if !self.members.iter().any(|(other, seat)| *other != id && !seat.replica) {
+            return Err(MemberError::LastVoter);
+        }
+        self.members.remove(&id);
+        self.removed.insert(id);
+        self.version += 1;
+        Ok(())
+    }
+
+    pub(super) fn promote(&mut self, id: u64) -> Result<(), MemberError> {
+        self.check_there(id)?;
+        match self.members.get_mut(&id) {
+            Some(seat) if seat.replica => seat.replica = false,
+            _ => return Err(MemberError::Voter),
+        }
+        self.version += 1;
+        Ok(())
+    }
+
+    /// Removes everybody but `id`, which votes from now on even if it did not or was removed. Returns who was removed.
+    pub(super) fn keep_only(&mut self, id: u64, peer_urls: &[String]) -> Vec<u64> {
+        let gone: Vec<u64> = self.members.keys().copied().filter(|other| *other != id).collect();
+        self.removed.extend(&gone);
+        self.removed.remove(&id);
+        self.members = BTreeMap::from([(id, Seat { peer_urls: peer_urls.to_vec(), replica: false })]);
+        self.version += 1;
+        gone
+    }
+
+    fn check_there(&self, id: u64) -> Result<(), MemberError> {
+        if self.removed.contains(&id) {
+            return Err(MemberError::Removed);
+        }
+        if self.members.contains_key(&id) { Ok(()) } else { Err(MemberError::NoSuchMember) }
+    }
+
+    fn check_urls(&self, id: u64, peer_urls: &[String]) -> Result<(), MemberError> {
+        let mut others = self.members.iter().filter(|(other, _)| **other != id);
+        let taken = others.any(|(_, seat)| seat.peer_urls.iter().any(|url| peer_urls.contains(url)));
+        if taken { Err(MemberError::UrlExists) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(n: u64) -> Vec<String> {
+        vec![format!("http://10.0.0.{n}:2380")]
+    }
+
+    fn two() -> Roster {
+        let mut roster = Roster::default();
+        roster.seed([(1, urls(1)), (2, urls(2))]);
+        roster
+    }
+
+    #[test]
+    fn an_id_is_used_once_for_ever() {
+        let mut roster = two();
+        assert_eq!(roster.add(2, &urls(9), false), Err(MemberError::IdExists));
+        roster.remove(2, None).unwrap();
+        assert!(roster.is_removed(2) && roster.get(2).is_none());
+        assert_eq!(roster.add(2, &urls(9), false), Err(MemberError::Removed));
+        assert_eq!(roster.remove(2, None), Err(MemberError::Removed));
+        assert_eq!(roster.update(2, &urls(9)), Err(MemberError::Removed));
+        assert_eq!(roster.remove(7, None), Err(MemberError::NoSuchMember));
+    }
+
+    #[test]
+    fn a_url_belongs_to_one_member() {
+        let mut roster = two();
+        assert_eq!(roster.add(3, &urls(1), false), Err(MemberError::UrlExists));
+        assert_eq!(roster.update(2, &urls(1)), Err(MemberError::UrlExists));
+        roster.update(2, &urls(2)).unwrap();
+        roster.remove(1, None).unwrap();
+        roster.add(3, &urls(1), false).unwrap();
+    }
+
+    #[test]
+    fn somebody_must_be_left_who_votes() {
+        let mut roster = two();
+        roster.add(3, &urls(3), true).unwrap();
+        roster.remove(1, None).unwrap();
+        assert_eq!(roster.remove(2, None), Err(MemberError::LastVoter));
+        roster.promote(3).unwrap();
+        assert_eq!(roster.promote(3), Err(MemberError::Voter));
+        roster.remove(2, None).unwrap();
+        assert_eq!(roster.members().len(), 1);
+    }
+
+    #[test]
+    fn a_removal_that_rests_on_an_older_list_is_refused() {
+        let mut roster = two();
+        roster.add(3, &urls(3), false).unwrap();
+        let seen = roster.version();
+        roster.remove(1, Some(seen)).unwrap();
+        assert_eq!(roster.remove(2, Some(seen)), Err(MemberError::Stale));
+        assert!(roster.get(2).is_some());
+    }
+
+    #[test]
+    fn the_one_that_is_kept_votes_even_if_it_was_removed() {
+        let mut roster = two();
+        roster.remove(2, None).unwrap();
+        assert_eq!(roster.keep_only(2, &urls(2)), [1]);
+        assert!(!roster.is_removed(2) && roster.is_removed(1));
+        assert_eq!(roster.members().len(), 1);
+    }
+}
