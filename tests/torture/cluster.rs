@@ -18,6 +18,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How long one answer may take when the driver asks.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// With this a node ends that was removed from its cluster.
+const REMOVED: i32 = 3;
+
 /// Where Debian puts libfaketime.
 const FAKETIME: [&str; 2] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
@@ -42,8 +45,10 @@ pub struct Node {
     pub paused: bool,
     /// It may end by itself because its disk was made to fail.
     pub may_fail: bool,
-    /// Arguments that replace those of the first start.
-    pub joining: Option<String>,
+    /// It was or may have been removed from the cluster.
+    pub may_leave: bool,
+    /// A client URL of the cluster that it is to join, once it does not belong to the first members any more.
+    pub join: Option<String>,
 }
 
 impl Cluster {
@@ -54,7 +59,14 @@ impl Cluster {
         network.enter();
         let url = |i: usize| format!("http://{}:2379", network.address(i));
         let nodes = (0..count)
-            .map(|i| Node { url: url(i), child: None, paused: false, may_fail: false, joining: None })
+            .map(|i| Node {
+                url: url(i),
+                child: None,
+                paused: false,
+                may_fail: false,
+                may_leave: false,
+                join: None,
+            })
             .collect();
         let faketime = FAKETIME.into_iter().find(|path| Path::new(path).exists());
         let binary = std::env::var_os("MUSTER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_muster").into());
@@ -90,9 +102,9 @@ impl Cluster {
     /// Starts a node that does not run.
     pub fn launch(&mut self, node: usize) {
         let peers: Vec<String> = (0..self.count()).map(|i| format!("n{i}={}", self.peer(i))).collect();
-        let (initial, state) = match &self.nodes[node].joining {
-            Some(initial) => (initial.clone(), "existing"),
-            None => (peers.join(","), "new"),
+        let origin = match &self.nodes[node].join {
+            Some(url) => ["--join".to_string(), url.clone()],
+            None => ["--initial-cluster".to_string(), peers.join(",")],
         };
         let log = OpenOptions::new().create(true).append(true).open(self.log(node)).expect("a log file");
         let mut command = self.network.command(node, "env");
@@ -110,8 +122,8 @@ impl Cluster {
             .arg(&self.binary)
             .args(["store", "--name", &format!("n{node}"), "--listen-client-urls", &self.nodes[node].url])
             .args(["--advertise-client-urls", &self.nodes[node].url, "--listen-peer-urls", &self.peer(node)])
-            .args(["--initial-advertise-peer-urls", &self.peer(node), "--initial-cluster", &initial])
-            .args(["--initial-cluster-state", state, "--snapshot-count", "400"])
+            .args(["--initial-advertise-peer-urls", &self.peer(node), "--snapshot-count", "400"])
+            .args(origin)
             .args(["--heartbeat-interval", "60", "--election-timeout", "400"])
             .arg("--data-dir")
             .arg(self.data(node))
@@ -183,6 +195,32 @@ impl Cluster {
             .status();
     }
 
+    /// Has another node remove this one from the cluster. That may be refused, or come about later.
+    pub fn remove_member(&mut self, node: usize) {
+        let name = format!("n{node}");
+        for other in (0..self.count()).filter(|other| *other != node) {
+            let Ok(list) = self.nodes[other].ask("/v2/members") else { continue };
+            let list = list.json();
+            let members = list["members"].as_array().into_iter().flatten();
+            let found =
+                members.filter(|member| member["name"] == name.as_str()).find_map(|m| m["id"].as_str());
+            let Some(id) = found else { continue };
+            self.nodes[node].may_leave = true;
+            let connection = Connection::open_within(&self.nodes[other].url, PATIENCE);
+            // What came of it shows when all is well again.
+            let _ = connection.and_then(|mut c| c.request("DELETE", &format!("/v2/members/{id}"), None));
+            return;
+        }
+    }
+
+    /// Starts a node that has ended because it was removed with an empty folder.
+    fn join_again(&mut self, node: usize) {
+        std::fs::remove_dir_all(self.data(node)).expect("the data of a member that was removed");
+        self.nodes[node].may_leave = false;
+        self.nodes[node].join = Some(self.nodes[(node + 1) % self.count()].url.clone());
+        self.launch(node);
+    }
+
     /// Starts whatever does not run and lets go on what is paused.
     ///
     /// # Errors
@@ -200,6 +238,11 @@ impl Cluster {
             if let Some(child) = &mut self.nodes[node].child
                 && let Some(status) = child.try_wait().expect("the node's state")
             {
+                if status.code() == Some(REMOVED) && self.nodes[node].may_leave {
+                    self.nodes[node].child = None;
+                    self.join_again(node);
+                    continue;
+                }
                 return Err(format!("n{node} has ended by itself ({status}):\n{}", self.tail(node, 15)));
             }
             self.nodes[node].may_fail = false;
@@ -227,6 +270,11 @@ impl Cluster {
             while !self.nodes[node].ask("/health").is_ok_and(|answer| answer.status == 200) {
                 let ended =
                     self.nodes[node].child.as_mut().and_then(|c| c.try_wait().expect("the node's state"));
+                if ended.is_some_and(|status| status.code() == Some(REMOVED)) && self.nodes[node].may_leave {
+                    self.nodes[node].child = None;
+                    self.join_again(node);
+                    continue;
+                }
                 assert!(ended.is_none(), "n{node} ended: {ended:?}\n{}", self.tail(node, 15));
                 assert!(Instant::now() < until, "n{node} does not serve:\n{}", self.tail(node, 15));
                 std::thread::sleep(Duration::from_millis(30));

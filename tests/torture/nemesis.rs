@@ -44,9 +44,11 @@ pub enum Fault {
     Clocks,
     /// The disk of a node takes nothing more, and the node ends.
     Disk,
+    /// A member is removed; it joins anew with an empty folder.
+    Member,
 }
 
-const ALL: [Fault; 16] = [
+const ALL: [Fault; 17] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::KillAll,
@@ -63,6 +65,7 @@ const ALL: [Fault; 16] = [
     Fault::Clock,
     Fault::Clocks,
     Fault::Disk,
+    Fault::Member,
 ];
 
 /// The torturer.
@@ -146,6 +149,7 @@ impl Nemesis {
             Fault::Clock => cluster.shift_clock(node, self.hours()),
             Fault::Clocks => (0..cluster.count()).for_each(|node| cluster.shift_clock(node, self.hours())),
             Fault::Disk => cluster.spoil_disk(node),
+            Fault::Member => cluster.remove_member(node),
         }
         format!("{fault:?} n{node}")
     }
