@@ -88,7 +88,7 @@ fn client(etcd: &Etcd) -> Client {
 
 fn client_with(etcd: &Etcd, request_timeout: Duration) -> Client {
     let endpoints = vec![etcd.url().parse().expect("a URL")];
-    Client::new(&ClientSettings { endpoints, request_timeout }).expect("a client")
+    Client::new(&ClientSettings { endpoints, request_timeout, credentials: None }).expect("a client")
 }
 
 /// Stores a unit's text and what is wanted of it.

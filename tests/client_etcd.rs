@@ -12,6 +12,7 @@ fn client(endpoints: &[&str]) -> Client {
     let fragment = ClientFragment {
         endpoints: Some(endpoints.iter().map(|url| url.to_string()).collect()),
         request_timeout: Some(Span(Duration::from_secs(5))),
+        ..ClientFragment::default()
     };
     Client::new(&ClientSettings::try_from(fragment).expect("good settings")).expect("a client")
 }

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn client(etcd: &Etcd) -> Client {
-    let fragment = ClientFragment { endpoints: Some(vec![etcd.url()]), request_timeout: None };
+    let fragment = ClientFragment { endpoints: Some(vec![etcd.url()]), ..ClientFragment::default() };
     Client::new(&ClientSettings::try_from(fragment).expect("good settings")).expect("a client")
 }
 

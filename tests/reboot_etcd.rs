@@ -30,7 +30,7 @@ fn id(text: &str) -> MachineId {
 }
 
 fn client(etcd: &Etcd) -> Client {
-    let fragment = ClientFragment { endpoints: Some(vec![etcd.url()]), request_timeout: None };
+    let fragment = ClientFragment { endpoints: Some(vec![etcd.url()]), ..ClientFragment::default() };
     Client::new(&ClientSettings::try_from(fragment).expect("good settings")).expect("a client")
 }
 

@@ -26,22 +26,6 @@ fn any_node_takes_writes_and_any_other_shows_them_at_once() {
     assert!(ids.iter().all(|text| text == &ids[0] && text.matches("clientURLs").count() == 3), "{ids:?}");
 }
 
-#[test]
-fn after_a_watch_returns_a_read_on_any_other_node_shows_the_change() {
-    let cluster = Cluster::start(3, &[]);
-    for round in 0..100 {
-        let [writer, watcher, reader] = [0, 1, 2].map(|i| &cluster.nodes[(round + i) % 3]);
-        let mut watch = Connection::open(&watcher.url()).expect("a connection");
-        watch.send("GET", "/v2/keys/w?wait=true", None).expect("a request");
-        let head = watch.read_head().expect("headers come at once");
-        assert_eq!(head.status, 200);
-        let index = writer.request("PUT", "/v2/keys/w", Some(&format!("value={round}"))).index();
-        let line = watch.chunk().expect("an event").expect("an event");
-        assert!(String::from_utf8_lossy(&line).contains(&format!("\"modifiedIndex\":{index}")));
-        assert_eq!(reader.request("GET", "/v2/keys/w", None).json()["node"]["value"], round.to_string());
-    }
-}
-
 /// Writes numbered keys through whichever node answers, until told to stop; gives back what was acknowledged and the
 /// longest time between two acknowledgements.
 fn write_through(urls: &[String], stop: &AtomicBool) -> (Vec<u64>, Duration) {

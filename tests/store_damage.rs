@@ -15,7 +15,7 @@ use common::store::free_ports;
 use tempfile::TempDir;
 
 /// Places damaged per file and ending, unless `MUSTER_TORTURE_PLACES` says otherwise.
-const PLACES: usize = 6;
+const PLACES: usize = 3;
 
 /// How long a node may take until it serves or ends.
 const START_LIMIT: Duration = Duration::from_secs(60);

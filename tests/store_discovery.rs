@@ -276,6 +276,10 @@ fn new_registries_are_handed_out_for_sizes_that_make_sense() {
 fn the_members_are_read_as_in_etcd_0_4_and_cannot_be_written_there() {
     let service = Cluster::start(1, &[]);
     let node = &service.nodes[0];
+    // A member has no name until it has published it.
+    wait_for("the member's name", LIMIT, || {
+        node.request("GET", "/v2/keys/_etcd/machines", None).text().contains("/_etcd/machines/n0")
+    });
     let listing = node.request("GET", "/v2/keys/_etcd/machines", None);
     assert!(listing.status == 200 && listing.header("x-etcd-index").is_some());
     let machine = listing.json()["node"]["nodes"][0].clone();
@@ -351,7 +355,7 @@ fn the_variables_of_a_cloud_init_drop_in_are_enough() {
         .env("ETCD_PEER_ADDR", address(&place.peer))
         .env("ETCD_DISCOVERY", &url);
     let mut node = Daemon::start(&mut command, &place.said());
-    node.wait_until_answers(&place.client, "/health");
+    node.wait_until_said("ready to serve client requests");
     let member = place.get("/v2/members").json()["members"][0].clone();
     assert_ne!(member["name"], "default");
     assert_eq!(

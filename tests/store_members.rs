@@ -87,9 +87,9 @@ fn a_new_node_joins_by_itself_catches_up_by_snapshot_and_becomes_a_voter() {
     let before = put(&cluster.nodes[0], "a", "1");
     let fourth = cluster.newcomer(&["--join", &url]);
     cluster.nodes[fourth].start();
+    wait_for_role(&url, "n3", "voter");
     let after = cluster.nodes[0].request("GET", "/v2/keys/a", None).index();
     assert_eq!(after, before + 2, "one for the member, one for its name");
-    wait_for_role(&url, "n3", "voter");
     let listing = cluster.nodes[fourth].request("GET", "/v2/keys/n?quorum=false", None).json();
     assert_eq!(listing["node"]["nodes"].as_array().map(Vec::len), Some(400));
     let leader = cluster.leader();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::Failure;
+use super::kv::output::Voice;
+use super::{Failure, password};
 use crate::config::{ClientFragment, ClientSettings, Config, DEFAULT_PATHS, Section, Span};
 
 /// Flags that every command takes.
@@ -20,6 +21,11 @@ pub struct Global {
     /// Time limit of one request [default: 5s]
     #[arg(long, global = true, value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Option<Duration>,
+
+    /// Whom requests are made by, where the store controls access; the password is asked for when it is left out
+    #[arg(short, long, global = true, env = "MUSTER_USERNAME", hide_env_values = true)]
+    #[arg(value_name = "USER[:PASSWORD]")]
+    username: Option<String>,
 
     /// How values are printed: simple, extended or json
     #[arg(short, long, global = true, value_enum, default_value_t, hide_possible_values = true)]
@@ -52,6 +58,7 @@ pub struct Context {
     config: Config,
     endpoints: Option<Vec<String>>,
     timeout: Option<Duration>,
+    username: Option<String>,
 }
 
 impl Context {
@@ -65,7 +72,8 @@ impl Context {
         }
         let paths = global.config.unwrap_or_else(|| DEFAULT_PATHS.iter().map(PathBuf::from).collect());
         let config = Config::load(&paths, std::env::vars())?;
-        Ok(Self { output: global.output, config, endpoints: global.endpoints, timeout: global.timeout })
+        let Global { output, endpoints, timeout, username, .. } = global;
+        Ok(Self { output, config, endpoints, timeout, username })
     }
 
     /// What files and environment say of one section; flags go over it afterwards.
@@ -79,11 +87,20 @@ impl Context {
     /// How to reach the store.
     ///
     /// # Errors
-    /// An endpoint that is no URL: exit status 64.
+    /// An endpoint that is no URL, a name that is none: exit status 64.
     pub fn client_settings(&self) -> Result<ClientSettings, Failure> {
         let mut fragment: ClientFragment = self.section()?;
         fragment.endpoints = self.endpoints.clone().or(fragment.endpoints);
         fragment.request_timeout = self.timeout.map(Span).or(fragment.request_timeout);
+        if let Some(given) = &self.username {
+            let (username, password) = match given.split_once(':') {
+                Some((username, password)) => (username, Some(password.to_string())),
+                None => (given.as_str(), fragment.password.take()),
+            };
+            fragment.username = Some(username.into());
+            fragment.password =
+                Some(password.map_or_else(|| password::ask("Password: ", Voice::Muster), Ok)?);
+        }
         Ok(fragment.try_into()?)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::config::ConfigError;
+use crate::store::FoundError;
 
 /// Exit status of wrong use or configuration (sysexits.h: EX_USAGE).
 pub const USAGE: u8 = 64;
@@ -30,6 +31,12 @@ impl Failure {
     /// Any other exit status.
     pub fn with_code(code: u8, message: impl Display) -> Self {
         Self { code, message: message.to_string() }
+    }
+}
+
+impl From<FoundError> for Failure {
+    fn from(error: FoundError) -> Self {
+        Self::new(error)
     }
 }
 

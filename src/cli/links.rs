@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::etcd;
+use super::{etcd, etcdctl};
 
 /// Runs as the program that this one was called as; `None` when that is Muster.
 pub(super) fn run() -> Option<ExitCode> {
     let called = std::env::args_os().next()?;
     match Path::new(&called).file_name()?.to_str()? {
         "etcd" | "etcd2" => Some(etcd::main()),
+        "etcdctl" => Some(etcdctl::main()),
         _ => None,
     }
 }

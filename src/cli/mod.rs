@@ -4,9 +4,11 @@
 mod say;
 
 mod agent;
+mod backup;
 mod completion;
 mod context;
 mod etcd;
+mod etcdctl;
 mod failure;
 mod heartbeat;
 mod kv;
@@ -14,8 +16,10 @@ mod links;
 mod logging;
 mod machine;
 mod member;
+mod password;
 mod reboot;
 mod rebootd;
+mod restore;
 mod signals;
 mod span;
 mod status;
@@ -68,13 +72,16 @@ enum Command {
     Reboot(reboot::Args),
     /// Keep a key alive while a service is healthy, and watch such keys
     Heartbeat(heartbeat::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     /// The whole cluster on one screen
     Status(status::Args),
     Completion(completion::Args),
 }
 
 /// Parses the command line, runs the command and turns its result into an exit status: 0, 64 for wrong use or
-/// configuration, 1 otherwise unless a command documents more.
+/// configuration, 1 otherwise unless a command documents more. Called through a link with another program's name, it
+/// takes that program's command line and ends with its statuses.
 pub fn main() -> ExitCode {
     if let Some(code) = links::run() {
         return code;
@@ -83,7 +90,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match run(cli) {
+    ended(run(cli))
+}
+
+fn ended(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
@@ -106,6 +117,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Rebootd(args) => rebootd::run(args, &context),
         Command::Reboot(args) => reboot::run(args, &context),
         Command::Heartbeat(args) => heartbeat::run(args, &context),
+        Command::Backup(args) => backup::run(args, &context),
+        Command::Restore(args) => restore::run(args, &context),
         Command::Status(args) => status::run(args, &context),
         Command::Completion(args) => completion::run(args),
     }

@@ -54,6 +54,9 @@ pub struct Event {
     /// The key as it was.
     #[serde(default)]
     pub prev_node: Option<Node>,
+    /// The store's index when the watch that told of it was accepted (`X-Etcd-Index`); 0 where nobody watched.
+    #[serde(skip)]
+    pub index: u64,
 }
 
 /// A node of the store's cluster.
@@ -102,7 +105,7 @@ pub struct Standing {
     pub lag: Option<u64>,
 }
 
-/// The answer to `GET /muster/members`.
+/// The answer to `GET /muster/v1/members`.
 #[derive(Deserialize)]
 pub(super) struct Standings {
     pub members: Vec<Standing>,

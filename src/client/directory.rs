@@ -106,7 +106,7 @@ impl Directory {
 
     fn request(&self, method: Method, below: &str, query: &str, form: Option<String>) -> Request {
         let path = if below.is_empty() { String::new() } else { format!("/{below}") };
-        Request { method, path, query: query.into(), form, json: None }
+        Request { method, path, query: query.into(), form, json: None, octets: None }
     }
 
     async fn exchange(&self, request: Request) -> Result<Reply, ClientError> {
@@ -118,7 +118,7 @@ impl Directory {
     }
 
     fn answer(&self, reply: &Reply) -> Result<Answer, ClientError> {
-        let Event { action, node, prev_node } = reply.parse(&self.url)?;
+        let Event { action, node, prev_node, .. } = reply.parse(&self.url)?;
         let (index, raft_index, raft_term) =
             (reply.number("x-etcd-index"), reply.number("x-raft-index"), reply.number("x-raft-term"));
         Ok(Answer { action, node, prev_node, index, raft_index, raft_term })

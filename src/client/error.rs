@@ -53,6 +53,8 @@ pub struct Attempt {
     pub endpoint: Url,
     /// What came of it, in a few words.
     pub problem: String,
+    /// Whether the connection failed, rather than what came over it or did not come.
+    pub disconnected: bool,
 }
 
 impl fmt::Display for Attempt {

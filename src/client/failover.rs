@@ -27,7 +27,10 @@ impl Client {
         let patience = PATIENCE.min(self.timeout / u32::try_from(waiting.len()).unwrap_or(u32::MAX));
         let try_at = |position: usize| async move {
             let left = deadline.saturating_duration_since(Instant::now());
-            (position, request.exchange(&self.http, self.endpoints.url(position), left).await)
+            (
+                position,
+                request.exchange(&self.http, self.endpoints.url(position), left.min(self.attempt)).await,
+            )
         };
         let mut asked = Vec::new();
         let mut running = FuturesUnordered::new();
@@ -68,7 +71,7 @@ impl Client {
                 break;
             }
             let endpoint = self.endpoints.url(position);
-            match request.exchange(&self.http, endpoint, left).await {
+            match request.exchange(&self.http, endpoint, left.min(self.attempt)).await {
                 Ok(reply) => {
                     self.endpoints.answered(position);
                     return Ok((reply, endpoint.clone()));

@@ -45,7 +45,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Unavailable`], [`ClientError::Malformed`].
     pub async fn standings(&self) -> Result<Option<Vec<Standing>>, ClientError> {
-        let (reply, from) = self.ask(&Request::get("/muster/members")).await?;
+        let (reply, from) = self.ask(&Request::get("/muster/v1/members")).await?;
         if reply.status == 404 {
             return Ok(None);
         }
@@ -73,7 +73,9 @@ impl Client {
     /// would be lost. Else as [`Client::add_member`].
     pub async fn remove_member(&self, id: &str, force: bool) -> Result<(), ClientError> {
         let mut request = Request::bare(Method::DELETE, &format!("/v2/members/{id}"));
-        request.query = format!("force={force}");
+        if force {
+            request.query = "force=true".into();
+        }
         self.change(&request, false).await
     }
 
@@ -93,7 +95,7 @@ impl Client {
     /// [`ClientError::Declined`]: 404 for no such member, and from servers that are not Muster; 409 for a member that
     /// votes already. Else as [`Client::add_member`].
     pub async fn promote_member(&self, id: &str) -> Result<(), ClientError> {
-        let request = Request::bare(Method::POST, &format!("/muster/members/{id}/promote"));
+        let request = Request::bare(Method::POST, &format!("/muster/v1/members/{id}/promote"));
         self.change(&request, false).await.map_err(foreign)
     }
 
@@ -104,7 +106,7 @@ impl Client {
     /// [`ClientError::Declined`]: 404 for no such member, and from servers that are not Muster; 409 when it cannot
     /// lead. Else as [`Client::add_member`].
     pub async fn move_leader(&self, to: Option<&str>) -> Result<Member, ClientError> {
-        let mut request = Request::bare(Method::POST, "/muster/leader");
+        let mut request = Request::bare(Method::POST, "/muster/v1/leader");
         request.query = to.map_or_else(String::new, |id| format!("to={id}"));
         let (reply, from) = self.tell(&request).await?;
         reply.parse(&from).map_err(foreign)
@@ -172,7 +174,7 @@ mod tests {
         let error = client.remove_member("b2", false).await.expect_err("a refusal");
         assert!(matches!(&error, ClientError::Declined { status: 404, .. }), "{error:?}");
         assert_eq!(error.to_string(), "No such member: b2");
-        assert_eq!(server.seen(), ["DELETE /v2/members/b2?force=false"]);
+        assert_eq!(server.seen(), ["DELETE /v2/members/b2"]);
     }
 
     #[tokio::test]

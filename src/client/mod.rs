@@ -7,7 +7,9 @@
 //! The only place that names the HTTP library, and that of DNS. No proxy settings of the environment apply.
 
 mod answer;
+mod auth;
 mod backoff;
+mod backup;
 #[cfg(test)]
 mod canned;
 mod directory;
@@ -24,6 +26,8 @@ mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, Node, Role, Standing};
+pub use auth::{AuthRole, Right, Rights, User};
+pub use backup::{Download, TransferError, Upload};
 pub use directory::Directory;
 pub use error::{ApiError, Attempt, ClientError};
 pub use mirror::{File, Mirror, Tree};
@@ -33,13 +37,18 @@ pub use watch::Watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, redirect};
 use url::Url;
 
-use crate::config::ClientSettings;
+use crate::config::{ClientSettings, Credentials};
 use endpoints::Endpoints;
 use request::{Reply, Request};
 
+/// Target of the log messages that show each request as a curl command.
+pub const CURL: &str = "muster::client::curl";
 /// How long a connection may take to be made before the endpoint counts as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection on which nothing happens is probed this often, three times, before it counts as dead.
@@ -56,6 +65,8 @@ pub struct Client {
     endpoints: Arc<Endpoints>,
     /// Time limit of a request over all endpoints it is tried on.
     timeout: Duration,
+    /// Time limit of a request to one endpoint.
+    attempt: Duration,
     /// How long a watch's poll may be silent before it is replaced; at least half of it.
     renewal: Duration,
 }
@@ -68,6 +79,7 @@ impl Client {
     pub fn new(settings: &ClientSettings) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers(settings.credentials.as_ref())?)
             .no_proxy()
             .redirect(redirect::Policy::custom(follow))
             .connect_timeout(CONNECT_TIMEOUT.min(settings.request_timeout))
@@ -81,7 +93,18 @@ impl Client {
             return Err(ClientError::Setup { problem: "no endpoint is known".into() });
         }
         let endpoints = Arc::new(Endpoints::new(settings.endpoints.clone()));
-        Ok(Self { http, endpoints, timeout: settings.request_timeout, renewal: watch::RENEWAL })
+        Ok(Self {
+            http,
+            endpoints,
+            timeout: settings.request_timeout,
+            attempt: settings.request_timeout,
+            renewal: watch::RENEWAL,
+        })
+    }
+
+    /// The same client with a shorter limit for each endpoint that a request is tried on.
+    pub fn with_attempt_limit(self, attempt: Duration) -> Self {
+        Self { attempt, ..self }
     }
 
     /// Reads a key. Keys may hold any character; a leading slash may be left out.
@@ -147,11 +170,24 @@ impl Client {
 
     async fn answer(&self, request: Request, repeatable: bool) -> Result<Answer, ClientError> {
         let (reply, from) = if repeatable { self.ask(&request).await? } else { self.tell(&request).await? };
-        let Event { action, node, prev_node } = reply.parse(&from)?;
+        let Event { action, node, prev_node, .. } = reply.parse(&from)?;
         let (index, raft_index, raft_term) =
             (reply.number("x-etcd-index"), reply.number("x-raft-index"), reply.number("x-raft-term"));
         Ok(Answer { action, node, prev_node, index, raft_index, raft_term })
     }
+}
+
+/// The headers of every request: who makes it (RFC 7617), if anybody in particular.
+fn headers(credentials: Option<&Credentials>) -> Result<HeaderMap, ClientError> {
+    let mut headers = HeaderMap::new();
+    if let Some(Credentials { username, password }) = credentials {
+        let text = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|error| ClientError::Setup { problem: error.to_string() })?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
 }
 
 /// Follows only redirects that keep method and body.

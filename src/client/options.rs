@@ -1,5 +1,5 @@
 //! The parameters of requests, and where in a request the API expects them: conditions in the query, value and TTL
-//! in the form body, as etcd's own clients send them.
+//! in the form body, each sorted by name, as etcd's own clients send them.
 
 use url::form_urlencoded::Serializer;
 
@@ -23,9 +23,18 @@ impl GetOptions {
 
     pub(super) fn query(&self) -> String {
         let mut query = Serializer::new(String::new());
-        flag(&mut query, "recursive", self.recursive);
-        flag(&mut query, "sorted", self.sorted);
-        optional(&mut query, "quorum", self.quorum);
+        match self.quorum {
+            // As etcd's own client does: all three or none.
+            Some(quorum) => {
+                optional(&mut query, "quorum", Some(quorum));
+                optional(&mut query, "recursive", Some(self.recursive));
+                optional(&mut query, "sorted", Some(self.sorted));
+            }
+            None => {
+                flag(&mut query, "recursive", self.recursive);
+                flag(&mut query, "sorted", self.sorted);
+            }
+        }
         query.finish()
     }
 }
@@ -54,10 +63,10 @@ impl PutOptions {
     pub(super) fn query(&self) -> String {
         let mut query = Serializer::new(String::new());
         flag(&mut query, "dir", self.dir);
-        flag(&mut query, "refresh", self.refresh);
         optional(&mut query, "prevExist", self.prev_exist);
-        optional(&mut query, "prevValue", self.prev_value.as_ref());
         optional(&mut query, "prevIndex", self.prev_index);
+        optional(&mut query, "prevValue", self.prev_value.as_ref());
+        flag(&mut query, "refresh", self.refresh);
         query.finish()
     }
 
@@ -92,9 +101,9 @@ impl DeleteOptions {
     pub(super) fn query(&self) -> String {
         let mut query = Serializer::new(String::new());
         flag(&mut query, "dir", self.dir);
-        flag(&mut query, "recursive", self.recursive);
-        optional(&mut query, "prevValue", self.prev_value.as_ref());
         optional(&mut query, "prevIndex", self.prev_index);
+        optional(&mut query, "prevValue", self.prev_value.as_ref());
+        flag(&mut query, "recursive", self.recursive);
         query.finish()
     }
 }
@@ -102,8 +111,8 @@ impl DeleteOptions {
 /// The form body of a write.
 pub(super) fn form(value: Option<&str>, ttl: Option<u64>) -> String {
     let mut form = Serializer::new(String::new());
-    optional(&mut form, "value", value);
     optional(&mut form, "ttl", ttl);
+    optional(&mut form, "value", value);
     form.finish()
 }
 
@@ -133,8 +142,8 @@ mod tests {
             prev_exist: Some(true),
             ..PutOptions::default()
         };
-        assert_eq!(options.query(), "prevExist=true&prevValue=x+y&prevIndex=7");
-        assert_eq!(options.form(), "value=a+b%26c%3Dd%C3%A4&ttl=5");
+        assert_eq!(options.query(), "prevExist=true&prevIndex=7&prevValue=x+y");
+        assert_eq!(options.form(), "ttl=5&value=a+b%26c%3Dd%C3%A4");
     }
 
     #[test]
@@ -160,8 +169,8 @@ mod tests {
     #[test]
     fn quorum_is_sent_only_when_it_was_asked_for() {
         assert_eq!(GetOptions::default().query(), "");
-        assert_eq!(GetOptions::linearizable().query(), "quorum=true");
+        assert_eq!(GetOptions::linearizable().query(), "quorum=true&recursive=false&sorted=false");
         let all = GetOptions { recursive: true, sorted: true, quorum: Some(false) };
-        assert_eq!(all.query(), "recursive=true&sorted=true&quorum=false");
+        assert_eq!(all.query(), "quorum=false&recursive=true&sorted=true");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response};
 use url::Url;
@@ -20,11 +21,13 @@ pub(super) struct Request {
     pub form: Option<String>,
     /// The JSON body of a change of members.
     pub json: Option<String>,
+    /// A body of any bytes.
+    pub octets: Option<Bytes>,
 }
 
 impl Request {
     pub fn key(method: Method, key: &str, query: String, form: Option<String>) -> Self {
-        Self { method, path: format!("/v2/keys{}", key_path(key)), query, form, json: None }
+        Self { query, form, ..Self::bare(method, &format!("/v2/keys{}", key_path(key))) }
     }
 
     pub fn get(path: &str) -> Self {
@@ -32,7 +35,7 @@ impl Request {
     }
 
     pub fn bare(method: Method, path: &str) -> Self {
-        Self { method, path: path.into(), query: String::new(), form: None, json: None }
+        Self { method, path: path.into(), query: String::new(), form: None, json: None, octets: None }
     }
 
     pub fn json(method: Method, path: &str, json: String) -> Self {
@@ -44,6 +47,7 @@ impl Request {
         let mut url = endpoint.clone();
         url.set_path(&format!("{}{}", endpoint.path().trim_end_matches('/'), self.path));
         url.set_query(Some(self.query.as_str()).filter(|query| !query.is_empty()));
+        self.trace(&url);
         let mut builder = http.request(self.method.clone(), url);
         if let Some(form) = &self.form {
             builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone());
@@ -51,7 +55,17 @@ impl Request {
         if let Some(json) = &self.json {
             builder = builder.header(CONTENT_TYPE, "application/json").body(json.clone());
         }
+        if let Some(octets) = &self.octets {
+            builder = builder.header(CONTENT_TYPE, "application/octet-stream").body(octets.clone());
+        }
         builder.send().await.map_err(Problem::from_http)
+    }
+
+    /// Shows the request as a curl command to whoever listens to [`super::CURL`].
+    fn trace(&self, url: &Url) {
+        let body = self.form.as_ref().or(self.json.as_ref()).filter(|body| !body.is_empty());
+        let data = body.map(|body| format!(" -d {body:?}")).unwrap_or_default();
+        tracing::debug!(target: super::CURL, "cURL Command: curl -X {} {url}{data}", self.method);
     }
 
     /// Sends it and waits for the whole answer, `limit` at most. Answers by which a server says that it cannot
@@ -80,6 +94,8 @@ pub(super) struct Problem {
     pub text: String,
     /// Whether the request may have reached a server that acts on it.
     pub sent: bool,
+    /// Whether the connection failed, rather than what came over it or did not come.
+    pub disconnected: bool,
 }
 
 impl Problem {
@@ -88,17 +104,22 @@ impl Problem {
         // What is left of a limit is not round; nobody needs its nanoseconds.
         let limit =
             Duration::from_millis(u64::try_from(limit.as_millis().next_multiple_of(10)).unwrap_or(u64::MAX));
-        Self { text: format!("no answer within {}", humantime::format_duration(limit)), sent: true }
+        Self {
+            text: format!("no answer within {}", humantime::format_duration(limit)),
+            sent: true,
+            disconnected: false,
+        }
     }
 
     /// The server, or we, gave up waiting.
     pub fn abandoned() -> Self {
-        Self { text: "the poll ended without an event".into(), sent: true }
+        Self { text: "the poll ended without an event".into(), sent: true, disconnected: false }
     }
 
     /// Only a connection that could not be made says for sure that nothing was sent.
     pub fn from_http(error: reqwest::Error) -> Self {
         let sent = !error.is_connect() && !error.is_builder();
+        let disconnected = !error.is_builder() && !error.is_timeout();
         let error = error.without_url();
         let mut text = String::new();
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
@@ -106,11 +127,11 @@ impl Problem {
             text = next.to_string();
             cause = next.source();
         }
-        Self { text, sent }
+        Self { text, sent, disconnected }
     }
 
     pub fn at(self, endpoint: &Url) -> Attempt {
-        Attempt { endpoint: endpoint.clone(), problem: self.text }
+        Attempt { endpoint: endpoint.clone(), problem: self.text, disconnected: self.disconnected }
     }
 }
 
@@ -162,14 +183,20 @@ impl Reply {
 
     fn malformed(&self, endpoint: &Url, what: &str) -> ClientError {
         let problem = format!("{what}: {}", self.excerpt());
-        ClientError::Malformed { attempt: Attempt { endpoint: endpoint.clone(), problem } }
+        ClientError::Malformed {
+            attempt: Attempt { endpoint: endpoint.clone(), problem, disconnected: false },
+        }
     }
 
     /// What a server error says: usually that there is no quorum or no leader.
     pub fn problem(&self) -> Problem {
         match serde_json::from_slice::<ApiError>(&self.body) {
-            Ok(api) => Problem { text: api.to_string(), sent: !api.left_alone() },
-            Err(_) => Problem { text: format!("status {}: {}", self.status, self.excerpt()), sent: true },
+            Ok(api) => Problem { text: api.to_string(), sent: !api.left_alone(), disconnected: false },
+            Err(_) => Problem {
+                text: format!("status {}: {}", self.status, self.excerpt()),
+                sent: true,
+                disconnected: false,
+            },
         }
     }
 
@@ -187,7 +214,8 @@ pub(super) fn number(headers: &HeaderMap, name: &str) -> u64 {
 }
 
 /// The path of a key: starts with a slash, has no empty components, `.` or `..` (which no key can have: they are
-/// resolved as in file names, as etcd's own client does), and every byte that is not plainly harmless escaped.
+/// resolved as in file names, as etcd's own client does), and every byte that is not plainly harmless escaped. A slash
+/// at the end stays: it names the same key, but access control looks at the path as it was asked.
 fn key_path(key: &str) -> String {
     let mut components: Vec<&str> = Vec::new();
     for component in key.split('/') {
@@ -204,6 +232,16 @@ fn key_path(key: &str) -> String {
         path.push('/');
         escape(component, &mut path);
     }
+    if key.ends_with('/') {
+        path.push('/');
+    }
+    path
+}
+
+/// A name as one component of a path.
+pub(super) fn segment(name: &str) -> String {
+    let mut path = String::new();
+    escape(name, &mut path);
     path
 }
 
@@ -224,8 +262,8 @@ mod tests {
     #[test]
     fn keys_become_paths_with_every_odd_byte_escaped() {
         assert_eq!(key_path("/a/b"), "/a/b");
-        assert_eq!(key_path("a/b/"), "/a/b");
-        assert_eq!(key_path("/"), "");
+        assert_eq!(key_path("a/b/"), "/a/b/");
+        assert_eq!(key_path("/"), "/");
         assert_eq!(key_path(""), "");
         assert_eq!(key_path("//a///b"), "/a/b");
         assert_eq!(key_path("/sp ace/?q#f%41+&;@:="), "/sp%20ace/%3Fq%23f%2541%2B%26%3B%40%3A%3D");

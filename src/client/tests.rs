@@ -7,7 +7,7 @@ use super::*;
 
 fn client(endpoints: &[&Url], timeout: Duration) -> Client {
     let endpoints = endpoints.iter().map(|url| (*url).clone()).collect();
-    Client::new(&ClientSettings { endpoints, request_timeout: timeout }).expect("a client")
+    Client::new(&ClientSettings { endpoints, request_timeout: timeout, credentials: None }).expect("a client")
 }
 
 /// A URL on which nobody listens.
@@ -53,7 +53,7 @@ async fn reads_pass_over_dead_endpoints_and_those_without_a_quorum_and_remember_
         let answer = client.get("/k", &GetOptions::linearizable()).await.expect("the living one answers");
         assert_eq!(answer.node.value.as_deref(), Some(expected));
     }
-    assert_eq!(isolated.seen(), ["GET /v2/keys/k?quorum=true"]);
+    assert_eq!(isolated.seen(), ["GET /v2/keys/k?quorum=true&recursive=false&sorted=false"]);
     assert_eq!(living.seen().len(), 2);
 }
 
@@ -108,7 +108,7 @@ async fn refreshes_are_repeated_because_twice_is_as_good_as_once() {
     let refresh =
         PutOptions { refresh: true, ttl: Some(10), prev_exist: Some(true), ..PutOptions::default() };
     client.put("/k", &refresh).await.expect("the living one takes it");
-    assert_eq!(living.seen(), ["PUT /v2/keys/k?refresh=true&prevExist=true ttl=10"]);
+    assert_eq!(living.seen(), ["PUT /v2/keys/k?prevExist=true&refresh=true ttl=10"]);
 }
 
 #[tokio::test]
@@ -143,8 +143,8 @@ async fn a_watch_from_now_learns_the_index_first_so_that_a_broken_poll_skips_not
     let server = Canned::start([refused(404, 100), Act::HangUp, Act::AcceptThenHangUp(9), event(12)]).await;
     let mut watch = client(&[&server.url], LIMIT).watch("/k", true, None);
     assert_eq!(watch.next().await.expect("an event").node.modified_index, 12);
-    let poll = "GET /v2/keys/k?wait=true&recursive=true&waitIndex=10";
-    assert_eq!(server.seen(), ["GET /v2/keys/k?quorum=true", poll, poll, poll]);
+    let poll = "GET /v2/keys/k?recursive=true&wait=true&waitIndex=10";
+    assert_eq!(server.seen(), ["GET /v2/keys/k?quorum=true&recursive=false&sorted=false", poll, poll, poll]);
     assert_eq!(watch.index(), Some(12));
 }
 
@@ -154,7 +154,7 @@ async fn a_watch_goes_on_at_another_endpoint_behind_its_last_event() {
     let mut watch = client(&[&first.url, &second.url], LIMIT).watch("/k", false, Some(4));
     assert_eq!(watch.next().await.expect("an event").node.modified_index, 5);
     assert_eq!(watch.next().await.expect("an event").node.modified_index, 8);
-    assert_eq!(second.seen(), ["GET /v2/keys/k?wait=true&recursive=false&waitIndex=6"]);
+    assert_eq!(second.seen(), ["GET /v2/keys/k?recursive=false&wait=true&waitIndex=6"]);
 }
 
 #[tokio::test]

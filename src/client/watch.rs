@@ -34,6 +34,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub struct Watch {
     spec: Spec,
     place: Place,
+    /// A poll that was accepted and not waited for yet.
+    begun: Option<Poll>,
     /// The poll under way. Kept here so that a caller who stops waiting for [`Watch::next`] loses nothing.
     pending: Option<BoxFuture<'static, (Place, Result<Event, ClientError>)>>,
 }
@@ -58,7 +60,34 @@ struct Place {
 impl Watch {
     pub(super) fn new(client: Client, key: &str, recursive: bool, after: Option<u64>) -> Self {
         let spec = Spec { client, key: key.into(), recursive };
-        Self { spec, place: Place { after, cluster: None }, pending: None }
+        Self { spec, place: Place { after, cluster: None }, begun: None, pending: None }
+    }
+
+    /// Begins now: asks each endpoint once, until one accepts to tell. From then on nothing is missed. Without this,
+    /// [`Watch::next`] begins by itself and tries for ever.
+    ///
+    /// # Errors
+    /// [`ClientError::Unavailable`] when no endpoint answers; else as [`Watch::next`].
+    pub async fn begin(&mut self) -> Result<(), ClientError> {
+        let endpoints = self.spec.client.endpoints.clone();
+        let mut attempts = Vec::new();
+        for position in endpoints.order() {
+            let endpoint = endpoints.url(position);
+            match self.spec.open(self.place.after, &mut self.place.cluster, position).await {
+                Ok(poll) => {
+                    endpoints.answered(position);
+                    self.place.after = self.place.after.or(Some(poll.accepted_at));
+                    self.begun = Some(poll);
+                    return Ok(());
+                }
+                Err(Setback::Refusal(error)) => return Err(error),
+                Err(Setback::Trouble(problem)) => {
+                    endpoints.failed(position);
+                    attempts.push(problem.at(endpoint));
+                }
+            }
+        }
+        Err(ClientError::Unavailable { attempts })
     }
 
     /// Waits for the next event. May be dropped at any time, as `tokio::select!` does, and called again: nothing is
@@ -69,8 +98,10 @@ impl Watch {
     /// it belongs to another cluster than before. Read the keys anew and make a new watch from that answer's index.
     /// [`ClientError::Refused`] and [`ClientError::Malformed`]: the server will not serve this watch.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
-        let (spec, place) = (&self.spec, &self.place);
-        let pending = self.pending.get_or_insert_with(|| Box::pin(next_event(spec.clone(), place.clone())));
+        let (spec, place, begun) = (&self.spec, &self.place, &mut self.begun);
+        let pending = self
+            .pending
+            .get_or_insert_with(|| Box::pin(next_event(spec.clone(), place.clone(), begun.take())));
         let (place, outcome) = Pin::new(pending).await;
         (self.pending, self.place) = (None, place);
         outcome
@@ -101,7 +132,7 @@ impl From<ClientError> for Setback {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Unavailable { .. } | ClientError::UnknownOutcome { .. } => {
-                Self::Trouble(Problem { text: error.to_string(), sent: false })
+                Self::Trouble(Problem { text: error.to_string(), sent: false, disconnected: false })
             }
             ClientError::Refused(_)
             | ClientError::Cleared { .. }
@@ -113,14 +144,18 @@ impl From<ClientError> for Setback {
 }
 
 /// Polls endpoint after endpoint until one tells of an event or refuses.
-async fn next_event(spec: Spec, mut place: Place) -> (Place, Result<Event, ClientError>) {
+async fn next_event(
+    spec: Spec,
+    mut place: Place,
+    mut begun: Option<Poll>,
+) -> (Place, Result<Event, ClientError>) {
     let endpoints = &spec.client.endpoints;
     let mut backoff = Backoff::default();
-    let mut position = endpoints.preferred();
+    let mut position = begun.as_ref().map_or_else(|| endpoints.preferred(), |poll| poll.position);
     let mut failed_in_a_row = 0;
     loop {
         let since = Instant::now();
-        match spec.poll(&mut place, position).await {
+        match spec.poll(&mut place, position, begun.take()).await {
             Ok(event) => {
                 place.after = place.after.max(Some(event.node.modified_index));
                 return (place, Ok(event));
@@ -147,13 +182,15 @@ async fn next_event(spec: Spec, mut place: Place) -> (Place, Result<Event, Clien
 /// A poll that a server has accepted.
 struct Poll {
     response: Response,
+    /// Which endpoint it is.
+    position: usize,
     /// The server's index when it began to wait.
     accepted_at: u64,
 }
 
 impl Spec {
     /// Polls one endpoint until it tells of an event, refuses, or fails. `place` moves on as far as is safe.
-    async fn poll(&self, place: &mut Place, position: usize) -> Result<Event, Setback> {
+    async fn poll(&self, place: &mut Place, position: usize, begun: Option<Poll>) -> Result<Event, Setback> {
         let endpoint = self.client.endpoints.url(position);
         let mut failures = self.client.endpoints.failures(position);
         let mut after = match place.after {
@@ -161,7 +198,10 @@ impl Spec {
             None => self.index_now().await?,
         };
         place.after = Some(after);
-        let mut poll = self.open(after, &mut place.cluster, endpoint).await?;
+        let mut poll = match begun {
+            Some(poll) => poll,
+            None => self.open(Some(after), &mut place.cluster, position).await?,
+        };
         loop {
             let accepted_at = poll.accepted_at;
             let mut told = Box::pin(event_of(poll.response, endpoint));
@@ -176,7 +216,7 @@ impl Spec {
                 let renewed = tokio::select! {
                     biased;
                     outcome = &mut told => return outcome,
-                    renewed = self.open(further, &mut place.cluster, endpoint) => renewed,
+                    renewed = self.open(Some(further), &mut place.cluster, position) => renewed,
                 };
                 match renewed {
                     Ok(renewed) => {
@@ -203,9 +243,16 @@ impl Spec {
         }
     }
 
-    /// Asks `endpoint` for the first event after `after` and waits until it has accepted to tell.
-    async fn open(&self, after: u64, cluster: &mut Option<String>, endpoint: &Url) -> Result<Poll, Setback> {
-        let query = format!("wait=true&recursive={}&waitIndex={}", self.recursive, after.saturating_add(1));
+    /// Asks an endpoint for the first event after `after`, or from now on, and waits until it has accepted to tell.
+    async fn open(
+        &self,
+        after: Option<u64>,
+        cluster: &mut Option<String>,
+        position: usize,
+    ) -> Result<Poll, Setback> {
+        let endpoint = self.client.endpoints.url(position);
+        let from = after.map_or(0, |after| after.saturating_add(1));
+        let query = format!("recursive={}&wait=true&waitIndex={from}", self.recursive);
         let request = Request::key(Method::GET, &self.key, query, None);
         let limit = self.client.timeout;
         let response = tokio::time::timeout(limit, request.send(&self.client.http, endpoint))
@@ -230,13 +277,16 @@ impl Spec {
         *cluster = id.or(cluster.take());
         // A server behind may still catch up. If all of them are, the store was set up anew and the index will come
         // round a second time: waiting for it would miss everything until then.
-        if accepted_at < after && self.index_now().await? < after {
+        if let Some(after) = after
+            && accepted_at < after
+            && self.index_now().await? < after
+        {
             return Err(cleared(
                 format!("the store's index went back from {after} to {accepted_at}"),
                 accepted_at,
             ));
         }
-        Ok(Poll { response, accepted_at })
+        Ok(Poll { response, position, accepted_at })
     }
 }
 
@@ -248,10 +298,12 @@ fn cleared(cause: String, index: u64) -> Setback {
 
 /// Waits for the event that a poll tells of.
 async fn event_of(response: Response, endpoint: &Url) -> Result<Event, Setback> {
+    let index = number(response.headers(), "x-etcd-index");
     let reply = Reply::read(response).await?;
     if reply.body.iter().all(u8::is_ascii_whitespace) {
         // A server that shuts down ends its polls so.
         return Err(Problem::abandoned().into());
     }
-    Ok(reply.parse(endpoint)?)
+    let event: Event = reply.parse(endpoint)?;
+    Ok(Event { index, ..event })
 }

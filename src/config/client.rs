@@ -18,10 +18,15 @@ pub struct ClientFragment {
     pub endpoints: Option<Vec<String>>,
     /// Time limit of one request.
     pub request_timeout: Option<Span>,
+    /// Whom requests are made by, where the store controls access.
+    pub username: Option<String>,
+    /// That user's password.
+    pub password: Option<String>,
 }
 
 impl Section for ClientFragment {
     const NAME: &'static str = "client";
+    const ALIASES: &'static [(&'static str, &'static str)] = &[("MUSTER_PASSWORD", "password")];
 }
 
 /// Checked settings of the client.
@@ -31,6 +36,24 @@ pub struct ClientSettings {
     pub endpoints: Vec<Url>,
     /// Time limit of one request to one endpoint.
     pub request_timeout: Duration,
+    /// Whom requests are made by; nobody in particular when absent.
+    pub credentials: Option<Credentials>,
+}
+
+/// A user of a store that controls access.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name; holds no colon.
+    pub username: String,
+    /// The user's password.
+    pub password: String,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 impl TryFrom<ClientFragment> for ClientSettings {
@@ -46,7 +69,16 @@ impl TryFrom<ClientFragment> for ClientSettings {
         if request_timeout.is_zero() {
             return Err(ConfigError::key("client", "request_timeout", "must be longer than nothing"));
         }
-        Ok(Self { endpoints, request_timeout })
+        let credentials = match (fragment.username, fragment.password) {
+            (None, _) => None,
+            (Some(username), _) if username.is_empty() || username.contains(':') => {
+                return Err(ConfigError::key("client", "username", "must be a name without a colon"));
+            }
+            (Some(username), password) => {
+                Some(Credentials { username, password: password.unwrap_or_default() })
+            }
+        };
+        Ok(Self { endpoints, request_timeout, credentials })
     }
 }
 

@@ -18,7 +18,7 @@ mod store;
 
 pub use agent::{AgentFragment, AgentSettings};
 pub use bootstrap::{Bootstrap, Registry, Srv, Surplus};
-pub use client::{ClientFragment, ClientSettings};
+pub use client::{ClientFragment, ClientSettings, Credentials};
 pub use env::section_of;
 pub use error::ConfigError;
 pub use heartbeat::{HeartbeatFragment, HeartbeatSettings};

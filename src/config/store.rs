@@ -177,12 +177,12 @@ impl TryFrom<StoreFragment> for StoreSettings {
         }
         let advertise_peer =
             texts(&urls("initial_advertise_peer_urls", f.initial_advertise_peer_urls, PEER_URL)?);
+        let found_cluster = founds(f.initial_cluster_state.as_deref())?;
         let initial_cluster = match f.initial_cluster {
-            Some(text) => parse_cluster(&text)?,
+            Some(text) => parse_cluster(&text, !found_cluster)?,
             None => BTreeMap::from([(name.clone(), advertise_peer.clone())]),
         };
         check_own_entry(&name, &advertise_peer, &initial_cluster)?;
-        let found_cluster = founds(f.initial_cluster_state.as_deref())?;
         let join = f.join.map(|urls| parse_urls("join", urls)).transpose()?;
         let read_replica = f.read_replica.unwrap_or_default();
         if read_replica && join.is_none() {
@@ -273,10 +273,11 @@ pub(super) fn same_urls(one: &[String], other: &[String]) -> bool {
     sorted(one) == sorted(other)
 }
 
-fn parse_cluster(text: &str) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
+/// Members of a cluster that exists may lack a name: those that have not started yet.
+fn parse_cluster(text: &str, nameless: bool) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
     let mut cluster: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let Some((name, url)) = part.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+        let Some((name, url)) = part.split_once('=').filter(|(name, _)| nameless || !name.is_empty()) else {
             return Err(bad(
                 "initial_cluster",
                 format!("\"{part}\" is not of the form name=http://host:port"),
@@ -340,6 +341,32 @@ mod tests {
         })
         .unwrap();
         assert_eq!(s.initial_cluster.len(), 3);
+    }
+
+    #[test]
+    fn a_cluster_that_exists_may_have_members_without_a_name() {
+        let list = "a=http://10.0.0.1:2380,=http://10.0.0.2:2380,c=http://10.0.0.3:2380";
+        let three = |state: &str| {
+            settings(|f| {
+                f.name = Some("c".into());
+                f.initial_advertise_peer_urls = Some(vec!["http://10.0.0.3:2380".into()]);
+                f.initial_cluster = Some(list.into());
+                f.initial_cluster_state = Some(state.into());
+            })
+        };
+        assert_eq!(three("existing").unwrap().initial_cluster.len(), 3);
+        assert!(three("new").unwrap_err().contains("name=http://host:port"));
+    }
+
+    #[test]
+    fn a_replica_needs_a_cluster_to_join() {
+        let e = settings(|f| f.read_replica = Some(true)).unwrap_err();
+        assert!(e.contains("read_replica") && e.contains("join"), "{e}");
+        let s = settings(|f| {
+            f.read_replica = Some(true);
+            f.join = Some(vec!["http://10.0.0.1:2379".into()]);
+        });
+        assert!(s.unwrap().read_replica);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::auth::AuthCommand;
-use super::{Blob, Key};
+use super::{Blob, Key, Restore};
 
 /// How long a key is to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,4 +151,6 @@ pub enum Command {
         /// Where it is reached.
         peer_urls: Vec<String>,
     },
+    /// A step of replacing everything by a backup.
+    Restore(Restore),
 }

@@ -75,13 +75,14 @@ impl Counters {
                 self.deletes.count(error.is_none());
                 self.creates.success += u64::from(error.is_none());
             }
-            // These count where they are carried out, a new member when it says its name; the last two etcd has not.
+            // These count where they are carried out, a new member when it says its name; the last three etcd has not.
             Command::Expire
             | Command::Publish { .. }
             | Command::Auth(_)
             | Command::AddMember { .. }
             | Command::PromoteMember { .. }
-            | Command::KeepOnlyMember { .. } => {}
+            | Command::KeepOnlyMember { .. }
+            | Command::Restore(_) => {}
         }
     }
 

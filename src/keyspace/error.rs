@@ -1,6 +1,6 @@
 //! Why the keyspace refuses a command, with etcd's numbers for it.
 
-use super::{Key, MemberError};
+use super::{Key, MemberError, RestoreError};
 
 /// A refusal. A refused command has changed nothing and taken no index.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,9 @@ pub enum KeyError {
     /// A change of members is refused.
     #[error(transparent)]
     Member(#[from] MemberError),
+    /// A step of a restore was not taken.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
 }
 
 impl KeyError {
@@ -71,6 +74,8 @@ impl KeyError {
             Self::HistoryCleared { .. } => 401,
             // Members have words of their own and no number.
             Self::Member(_) => 300,
+            // No request for a key meets this one.
+            Self::Restore(_) => 300,
         }
     }
 
@@ -88,6 +93,7 @@ impl KeyError {
             Self::HistoryCleared { oldest, asked } => {
                 format!("the requested history has been cleared [{oldest}/{asked}]").into_bytes()
             }
+            Self::Restore(error) => error.to_string().into_bytes(),
         }
     }
 }

@@ -33,6 +33,11 @@ impl Deadlines {
         self.0.first().filter(|(deadline, _)| *deadline <= clock).map(|(_, key)| key)
     }
 
+    /// Takes all keys that have a deadline, the soonest first.
+    pub fn take(&mut self) -> impl Iterator<Item = Key> + use<> {
+        std::mem::take(&mut self.0).into_iter().map(|(_, key)| key)
+    }
+
     /// How many keys have a deadline.
     pub fn count(&self) -> usize {
         self.0.len()

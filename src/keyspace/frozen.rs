@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
-use super::{Counters, Event, History, Keyspace, Members, Node, Roster, Tree};
+use super::backup::BackupError;
+use super::restore::Staging;
+use super::{Blob, Counters, Event, History, Keyspace, Members, Node, Restored, Roster, Staged, Tree};
 use crate::clock::Stamp;
 
 /// A keyspace that no longer changes.
@@ -20,6 +22,19 @@ pub struct Frozen {
     roster: Roster,
     index: u64,
     now: Stamp,
+    past: Past,
+    staging: Option<(Staged, Option<Box<Frozen>>)>,
+}
+
+/// What earlier restores left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The last index whose history was cleared; 0 for none.
+    pub cleared: u64,
+    /// The last restore.
+    pub restored: Option<Restored>,
+    /// What the cluster clock read when the lifetimes were written down, if they do not count yet.
+    pub base: Option<i64>,
 }
 
 /// One piece of a frozen keyspace. New kinds go to the end: the order is part of the snapshot's format.
@@ -44,19 +59,49 @@ pub enum Record {
     Counters(Counters),
     /// Who belongs to the cluster.
     Roster(Roster),
+    /// What earlier restores left behind; comes before the changes.
+    Past(Past),
+    /// A restore is under way.
+    Staging(Staged),
+    /// A record of what is staged, encoded: records never nest without end.
+    Staged(Blob),
 }
 
 impl Frozen {
-    /// Every record, the head first, then nodes with parents before children, then changes, oldest first, then the
-    /// rest.
+    /// Every record, the head first, then nodes with parents before children, users and roles, then changes, oldest
+    /// first, then the rest.
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        let head = Record::Head { index: self.index, now: self.now, members: self.members.clone() };
-        std::iter::once(head)
-            .chain(self.tree.iter().map(|node| Record::Node(node.clone())))
+        let past = Some(Record::Past(self.past.clone())).filter(|_| self.past != Past::default());
+        let staging = self.staging.iter().flat_map(|(head, frozen)| {
+            let head = Record::Staging(head.clone());
+            let keys = frozen.iter().flat_map(|frozen| frozen.state(frozen.now));
+            std::iter::once(head).chain(keys.map(|record| Record::Staged(encode(&record))))
+        });
+        self.state(self.now)
+            .chain(past)
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
-            .chain(self.auth.is_used().then(|| Record::Auth(self.auth.clone())))
             .chain(std::iter::once(Record::Counters(self.counters)))
             .chain(std::iter::once(Record::Roster(self.roster.clone())))
+            .chain(staging)
+    }
+
+    /// The records of a backup that is made when the cluster clock reads `clock`: without history and counters, and
+    /// without what a restore that is under way has staged.
+    pub fn backup(&self, clock: i64) -> impl Iterator<Item = Record> {
+        self.state(Stamp { clock: clock.max(self.now.clock), wall: self.now.wall })
+    }
+
+    /// The store's index.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// What a restore brings back.
+    fn state(&self, now: Stamp) -> impl Iterator<Item = Record> {
+        let head = Record::Head { index: self.index, now, members: self.members.clone() };
+        std::iter::once(head)
+            .chain(self.tree.iter().map(|node| Record::Node(node.clone())))
+            .chain(self.auth.is_used().then(|| Record::Auth(self.auth.clone())))
     }
 }
 
@@ -72,11 +117,19 @@ impl Keyspace {
             roster: self.roster.clone(),
             index: self.index,
             now: self.now,
+            past: Past { cleared: self.history.floor() - 1, restored: self.restored, base: self.base },
+            staging: self
+                .staging
+                .as_ref()
+                .map(|staging| (staging.head.clone(), staging.freeze().map(Box::new))),
         }
     }
 
     /// Takes in the next record of a frozen keyspace; starts with [`Keyspace::new`].
-    pub fn restore(&mut self, record: Record) {
+    ///
+    /// # Errors
+    /// What a restore had staged cannot be read.
+    pub fn restore(&mut self, record: Record) -> Result<(), BackupError> {
         match record {
             Record::Head { index, now, members } => {
                 self.index = index;
@@ -95,6 +148,24 @@ impl Keyspace {
             }
             Record::Auth(auth) => self.auth = auth,
             Record::Counters(counters) => self.counters = counters,
+            Record::Past(Past { cleared, restored, base }) => {
+                self.history.clear(cleared);
+                self.restored = restored;
+                self.base = base;
+            }
+            Record::Staging(head) => self.staging = Some(Staging::new(head)),
+            Record::Staged(bytes) => {
+                let damaged = |what: &dyn std::fmt::Display| BackupError::Damaged { what: what.to_string() };
+                let record = postcard::from_bytes(&bytes).map_err(|e| damaged(&e))?;
+                let staging = self.staging.as_mut().ok_or_else(|| damaged(&"nothing is staged"))?;
+                staging.take(record)?;
+            }
         }
+        Ok(())
     }
+}
+
+/// Encodes a record that is staged. What came out of the log as bytes always goes back into bytes.
+fn encode(record: &Record) -> Blob {
+    postcard::to_allocvec(record).unwrap_or_default().into()
 }

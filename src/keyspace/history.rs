@@ -10,12 +10,14 @@ use super::{Event, KeyError, Kind};
 pub struct History {
     events: VecDeque<Arc<Event>>,
     capacity: u64,
+    /// Nothing before this index is kept, whatever the capacity.
+    floor: u64,
 }
 
 impl History {
     /// An empty history that keeps what happened in the last `capacity` indexes.
     pub fn new(capacity: u64) -> Self {
-        Self { events: VecDeque::new(), capacity: capacity.max(1) }
+        Self { events: VecDeque::new(), capacity: capacity.max(1), floor: 1 }
     }
 
     /// Takes in the newest change and drops what is too old by now.
@@ -31,7 +33,18 @@ impl History {
 
     /// The oldest index that is kept when the store's index is `index`.
     pub fn oldest(&self, index: u64) -> u64 {
-        (index + 1).saturating_sub(self.capacity).max(1)
+        (index + 1).saturating_sub(self.capacity).max(self.floor)
+    }
+
+    /// Forgets everything up to and including `index`, as if it had never been kept.
+    pub fn clear(&mut self, index: u64) {
+        self.events.clear();
+        self.floor = self.floor.max(index + 1);
+    }
+
+    /// The first index that [`History::clear`] left; 1 when nothing was ever cleared.
+    pub fn floor(&self) -> u64 {
+        self.floor
     }
 
     /// The first change at or after `since` that a watcher of `path` is to hear; `None` when it has not happened yet.

@@ -4,12 +4,15 @@
 //! node. No clock, no randomness, no I/O and no hash order in here.
 
 pub mod auth;
+pub mod backup;
 mod blob;
+mod check;
 mod command;
 mod counters;
 mod error;
 mod event;
 mod expiry;
+pub mod frame;
 mod frozen;
 mod history;
 mod json;
@@ -17,20 +20,23 @@ mod key;
 mod members;
 mod node;
 mod ops;
+mod restore;
 mod roster;
 mod tree;
 
 pub use blob::Blob;
+pub use check::{Check, Counts, Misplaced};
 pub use command::{Command, Compare, Content, Ttl};
 pub use counters::{Counters, Tally};
 pub use error::{KeyError, Refusal};
 pub use event::{Action, Change, Event};
-pub use frozen::{Frozen, Record};
+pub use frozen::{Frozen, Past, Record};
 pub use history::{History, concerns};
 pub use json::{string as json_string, timestamp};
 pub use key::Key;
 pub use members::{Attributes, Members};
 pub use node::{Deadline, Kind, Node, View};
+pub use restore::{Restore, RestoreError, Restored, Staged};
 pub use roster::{MemberError, Roster, Seat};
 pub use tree::Tree;
 
@@ -39,6 +45,7 @@ use std::sync::Arc;
 use crate::clock::Stamp;
 use auth::{Auth, AuthCommand, AuthError, Reply};
 use expiry::Deadlines;
+use restore::Staging;
 
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
 const CHECKED_NODES: usize = 1000;
@@ -55,6 +62,10 @@ pub struct Keyspace {
     roster: Roster,
     index: u64,
     now: Stamp,
+    staging: Option<Staging>,
+    restored: Option<Restored>,
+    /// What the cluster clock read when the lifetimes were written down; the next entry sets them going again.
+    base: Option<i64>,
 }
 
 /// What a command that was not refused did.
@@ -81,6 +92,9 @@ impl Keyspace {
             roster: Roster::default(),
             index: 0,
             now: Stamp::default(),
+            staging: None,
+            restored: None,
+            base: None,
         }
     }
 
@@ -126,9 +140,10 @@ impl Keyspace {
         &self.history
     }
 
-    /// When the next key runs out, in nanoseconds on the cluster clock.
+    /// When the next key runs out or something staged is given up, in nanoseconds on the cluster clock.
     pub fn next_expiry(&self) -> Option<i64> {
-        self.deadlines.soonest()
+        let staging = self.staging.as_ref().map(Staging::limit);
+        self.deadlines.soonest().into_iter().chain(staging).min()
     }
 
     /// How many files and directories there are.
@@ -153,6 +168,7 @@ impl Keyspace {
         changes: &mut Vec<Change>,
     ) -> Result<Applied, Refusal> {
         self.now = Stamp { clock: at.clock.max(self.now.clock), wall: at.wall };
+        self.settle();
         self.expire(changes);
         let result = self.run(command, changes);
         self.counters.note(command, &result);
@@ -176,6 +192,7 @@ impl Keyspace {
                 self.index += self.change_members(command)?;
                 return Ok(self.applied(None));
             }
+            Command::Restore(step) => return Ok(self.run_restore(step)?),
             Command::Set { key, dir, content } => self.set(key, *dir, content)?,
             Command::Create { key, dir, content } => self.create(key, *dir, content)?,
             Command::CreateInOrder { dir_key, dir, content } => {

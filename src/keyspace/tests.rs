@@ -261,7 +261,7 @@ fn a_frozen_keyspace_stays_as_it_was_and_builds_an_equal_one() {
     let mut restored = Keyspace::new(1000);
     for record in frozen.records() {
         let bytes = postcard::to_allocvec(&record).unwrap();
-        restored.restore(postcard::from_bytes(&bytes).unwrap());
+        restored.restore(postcard::from_bytes(&bytes).unwrap()).unwrap();
     }
     assert_eq!(restored.index(), 2);
     assert_eq!(restored.next_expiry(), Some(50 * NANOS));

@@ -8,6 +8,7 @@ use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::{Stream, TryStreamExt, stream};
 use openraft::entry::RaftPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, RaftLogReader};
@@ -23,7 +24,8 @@ use super::watermark::Watermark;
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
 
-/// About how many bytes of entries one read returns; an entry larger than that comes alone.
+/// About how many bytes of entries are read at a time where not all are needed at once; an entry larger than that
+/// comes alone.
 const READ_BYTES: usize = 4 << 20;
 
 const VOTE: &str = "vote";
@@ -162,17 +164,60 @@ impl LogStore {
         told.await.map_err(|_| io::Error::other("the log's disk thread has ended"))?
     }
 
-    /// Reads from the disk, and goes on in the cache with what is not durable yet. Blocks.
-    fn read(&self, from: u64, until: u64) -> io::Result<Vec<RaftEntry>> {
-        let durable = until.min(self.0.wal.durable_until());
-        let found = self.0.wal.read(from, durable, READ_BYTES)?;
-        let mut entries =
-            found.iter().map(|bytes| decode(bytes, "entry")).collect::<io::Result<Vec<RaftEntry>>>()?;
-        let next = from + entries.len() as u64;
-        if next >= durable && next < until {
-            entries.extend(self.cache().range(next, Bound::Excluded(until)).unwrap_or_default());
+    /// The entries from index `from` up to but not including `until`: all that there are, or as many as fit into about
+    /// `limit` bytes and at least one.
+    async fn entries(&self, from: u64, until: u64, limit: usize) -> io::Result<Vec<RaftEntry>> {
+        if until <= from {
+            return Ok(Vec::new());
+        }
+        if let Some(entries) = self.cache().range(from, Bound::Excluded(until), limit) {
+            return Ok(entries);
+        }
+        let log = self.clone();
+        tokio::task::spawn_blocking(move || log.read(from, until, limit)).await.map_err(io::Error::other)?
+    }
+
+    /// As [`LogStore::entries`]: reads from the disk, and goes on in the cache with what is not durable yet. Blocks.
+    fn read(&self, from: u64, until: u64, limit: usize) -> io::Result<Vec<RaftEntry>> {
+        let mut entries: Vec<RaftEntry> = Vec::new();
+        let mut next = from;
+        let mut left = limit;
+        while next < until {
+            // What is not durable is in the cache. What leaves the cache between these two looks is durable by then.
+            let cached = self.cache().range(next, Bound::Excluded(until), left);
+            let found = match cached {
+                Some(found) => found,
+                None => {
+                    let durable = until.min(self.0.wal.durable_until());
+                    let found = self.0.wal.read(next, durable, left)?;
+                    found.iter().map(|bytes| decode(bytes, "entry")).collect::<io::Result<_>>()?
+                }
+            };
+            let Some(last) = found.last() else { break };
+            next = last.log_id.index + 1;
+            left = left.saturating_sub(found.iter().map(weight).sum());
+            entries.extend(found);
+            if left == 0 {
+                break;
+            }
         }
         Ok(entries)
+    }
+
+    /// The bounds of a range: the first index, and the one behind the last.
+    fn bounds(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
+        let (first, next) = self.0.wal.range();
+        let from = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => first,
+        };
+        let until = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => next,
+        };
+        (from, until)
     }
 
     fn entry(&self, index: u64) -> io::Result<Option<RaftEntry>> {
@@ -228,13 +273,13 @@ impl Cache {
         self.bytes = self.entries.values().map(weight).sum();
     }
 
-    /// The entries from `start` on, if the cache has the first of them.
-    fn range(&self, start: u64, end: Bound<u64>) -> Option<Vec<RaftEntry>> {
+    /// The entries from `start` on as far as they fit into `limit` bytes, if the cache has the first of them.
+    fn range(&self, start: u64, end: Bound<u64>, limit: usize) -> Option<Vec<RaftEntry>> {
         self.entries.contains_key(&start).then(|| {
             let mut bytes = 0;
             let fits = |entry: &&RaftEntry| {
                 bytes += weight(entry);
-                bytes == weight(entry) || bytes <= READ_BYTES
+                bytes == weight(entry) || bytes <= limit
             };
             self.entries
                 .range((Bound::Included(start), end))
@@ -259,25 +304,26 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<RaftEntry>> {
-        let (first, next) = self.0.wal.range();
-        let from = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => first,
-        };
-        let until = match range.end_bound() {
-            Bound::Included(index) => index + 1,
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => next,
-        };
-        if until <= from {
-            return Ok(Vec::new());
-        }
-        if let Some(entries) = self.cache().range(from, Bound::Excluded(until)) {
-            return Ok(entries);
-        }
-        let log = self.clone();
-        tokio::task::spawn_blocking(move || log.read(from, until)).await.map_err(io::Error::other)?
+        let (from, until) = self.bounds(&range);
+        self.entries(from, until, usize::MAX).await
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+        self.entries(start, end, READ_BYTES).await
+    }
+
+    /// Read in parts, so that applying many large entries does not need them all in memory.
+    async fn entries_stream<RB: RangeBounds<u64> + Clone + Debug + Send>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<RaftEntry>> + Send {
+        let (from, until) = self.bounds(&range);
+        let parts = stream::try_unfold((self.clone(), from), move |(log, from)| async move {
+            let entries = log.entries(from, until, READ_BYTES).await?;
+            let next = entries.last().map(|last| last.log_id.index + 1);
+            io::Result::Ok(next.map(|next| (stream::iter(entries.into_iter().map(Ok)), (log, next))))
+        });
+        parts.try_flatten()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
@@ -350,5 +396,48 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.durable(|wal, told| wal.purge(upto.index, id, told)).await?;
         *lock(&self.0.purged) = Some(upto);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::{CommittedLeader, Proposal, Ticket};
+    use super::*;
+    use crate::clock::Stamp;
+
+    /// A log of large entries: two of them are more than one part.
+    async fn large(folder: &Path, count: u64) -> LogStore {
+        let hard_state = HardState::open(&folder.join("state")).unwrap();
+        let log = LogStore::open(&folder.join("log"), hard_state).unwrap();
+        let entry = |index| {
+            let ticket = Ticket { node: 1, session: 1, seq: index };
+            let commands = vec![0; READ_BYTES / 2 + 1].into();
+            let proposal = Proposal { at: Stamp::default(), ticket, commands };
+            let log_id = RaftLogId::new(CommittedLeader::new(1), index);
+            RaftEntry { log_id, payload: EntryPayload::Normal(proposal) }
+        };
+        for index in 0..count {
+            log.cache().push(entry(index));
+            let encoded = vec![(index, encode(&entry(index)).unwrap())];
+            log.durable(|wal, told| wal.append(encoded, told)).await.unwrap();
+        }
+        log
+    }
+
+    #[tokio::test]
+    async fn all_entries_of_a_range_are_read_however_large_they_are_from_memory_from_disk_and_from_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = large(folder.path(), 5).await;
+        for kept in [0, 3, 5] {
+            log.cache().retain(|index| index >= kept);
+            assert_eq!(log.try_get_log_entries(1..5).await.unwrap().len(), 4);
+            assert_eq!(log.try_get_log_entries(1..=3).await.unwrap().len(), 3);
+            assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 5);
+            assert!(log.try_get_log_entries(3..3).await.unwrap().is_empty());
+            assert!(log.limited_get_log_entries(1, 5).await.unwrap().len() < 4);
+            let streamed: Vec<RaftEntry> = log.entries_stream(1..5).await.try_collect().await.unwrap();
+            let indexes: Vec<u64> = streamed.iter().map(|entry| entry.log_id.index).collect();
+            assert_eq!(indexes, [1, 2, 3, 4], "in memory from {kept} on");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod belong;
 mod channel;
+mod copy;
 mod faults;
 mod force;
 mod hard_state;
@@ -13,6 +14,7 @@ mod members;
 mod network;
 mod node;
 mod notes;
+mod offline;
 mod plan;
 mod room;
 mod serve;
@@ -26,9 +28,11 @@ mod wal;
 mod watermark;
 mod wire;
 
+pub use copy::copy_alone;
 pub use introduce::introduce;
 pub use latency::Latency;
 pub use node::{Identity, Node, NodeError, Storage, Tuning};
+pub use offline::{found, read as read_folder};
 pub use plan::has_quorum;
 pub use serve::serve;
 pub use standing::{Place, Standing};

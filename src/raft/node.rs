@@ -31,7 +31,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const KEPT_ENTRIES: u64 = 5000;
 
 /// The name under which the identity is kept.
-const IDENTITY: &str = "identity";
+pub(super) const IDENTITY: &str = "identity";
+
 /// The name under which is kept that the member was removed.
 pub(super) const REMOVED: &str = "removed";
 
@@ -70,8 +71,7 @@ impl Storage {
         let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
         let newest = folder.newest()?;
         if identity.is_none() && (newest.is_some() || !log.is_untouched()) {
-            let state = data_dir.join("state");
-            let what = format!("damaged {}: it does not say whose the log is", state.display());
+            let what = format!("damaged {}/state: it does not say whose the log is", data_dir.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let sessions = newest.map(|path| snapshot::read_meta(&path)).transpose()?.map(|meta| meta.sessions);

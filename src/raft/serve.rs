@@ -53,19 +53,22 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationTok
     }
 }
 
-/// Reads the first bytes of a connection.
-async fn greeting(stream: &mut TcpStream) -> io::Result<()> {
-    let mut preface = [0; PREFACE.len()];
-    stream.read_exact(&mut preface).await?;
-    if &preface != PREFACE {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a peer of this version"));
-    }
-    Ok(())
+/// Reads the first line, which must be that of a peer.
+async fn greet(stream: &mut TcpStream) -> io::Result<()> {
+    tune(stream)?;
+    let greeting = async {
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface).await?;
+        if &preface != PREFACE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a peer of this version"));
+        }
+        Ok(())
+    };
+    tokio::time::timeout(HELLO_TIMEOUT, greeting).await?
 }
 
 async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
-    tune(&stream)?;
-    tokio::time::timeout(HELLO_TIMEOUT, greeting(&mut stream)).await??;
+    greet(&mut stream).await?;
     let (read, write) = stream.into_split();
     let mut source = FramedRead::new(read, wire::codec());
     let mut sink = FramedWrite::new(write, wire::codec());

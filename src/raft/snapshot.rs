@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sessions::Sessions;
 use super::types::{RaftLogId, RaftMembership};
+use crate::keyspace::frame::{HEAD_BYTES, Head};
 use crate::keyspace::{Frozen, Keyspace, Record};
 
 const MAGIC: &[u8; 18] = b"muster snapshot 1\n";
@@ -118,30 +119,28 @@ fn read_all(input: &mut impl Read, history: u64) -> io::Result<(Meta, Keyspace)>
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let (record, after) = postcard::take_from_bytes::<Record>(rest).map_err(damaged)?;
-            keyspace.restore(record);
+            keyspace.restore(record).map_err(damaged)?;
             rest = after;
         }
     }
 }
 
 fn frame(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    out.write_all(&length.to_le_bytes())?;
-    out.write_all(&crc32fast::hash(bytes).to_le_bytes())?;
+    let head = Head::of(bytes).ok_or_else(|| io::Error::other("too many bytes for a frame"))?;
+    out.write_all(&head)?;
     out.write_all(bytes)
 }
 
 fn next_frame(input: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut head = [0; 8];
+    let mut head = [0; HEAD_BYTES];
     input.read_exact(&mut head)?;
-    let [a, b, c, d, crc @ ..] = head;
-    let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    if length > FRAME_LIMIT {
+    let head = Head::parse(head);
+    if head.length > FRAME_LIMIT {
         return Err(damaged("a frame is too long"));
     }
-    let mut bytes = vec![0; length];
+    let mut bytes = vec![0; head.length];
     input.read_exact(&mut bytes)?;
-    if crc32fast::hash(&bytes) != u32::from_le_bytes(crc) {
+    if !head.fits(&bytes) {
         return Err(damaged("a checksum does not match"));
     }
     Ok(bytes)

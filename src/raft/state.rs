@@ -47,6 +47,8 @@ pub struct Outcome {
     pub changes: Vec<Change>,
     /// Users and roles afterwards, when they changed.
     pub auth: Option<Arc<Auth>>,
+    /// Everything was replaced after so many of the changes: nobody can be told what happened.
+    pub replaced_after: Option<usize>,
 }
 
 /// Who wants to know what was applied. Called in the order of the log, outside the lock; must not block.
@@ -139,7 +141,7 @@ impl StateMachine {
         self.0.replica.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
+    pub(super) fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
         let commands: Vec<Command> = postcard::from_bytes(&proposal.commands).map_err(|e| {
             io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {e}"))
         })?;
@@ -150,11 +152,18 @@ impl StateMachine {
         let members = replica.keyspace.roster().version();
         // Nobody waits any more for what a removed member proposed, and its session is gone: it could come twice.
         let removed = replica.keyspace.roster().is_removed(proposal.ticket.node);
-        let results = if !removed && replica.sessions.admit(proposal.ticket) {
-            commands.iter().map(|c| replica.keyspace.apply(c, proposal.at, &mut changes)).collect()
-        } else {
-            Vec::new()
-        };
+        let mut results = Vec::new();
+        let mut replaced_after = None;
+        if !removed && replica.sessions.admit(proposal.ticket) {
+            let mut restored = replica.keyspace.restored();
+            for command in &commands {
+                results.push(replica.keyspace.apply(command, proposal.at, &mut changes));
+                if replica.keyspace.restored() != restored {
+                    restored = replica.keyspace.restored();
+                    replaced_after = Some(changes.len());
+                }
+            }
+        }
         if replica.keyspace.roster().version() != members {
             let Replica { sessions, keyspace, .. } = &mut *replica;
             sessions.retain(|node| !keyspace.roster().is_removed(node));
@@ -162,7 +171,15 @@ impl StateMachine {
         replica.applied = Some(log_id);
         let auth = replica.keyspace.auth();
         let auth = (!Arc::ptr_eq(auth, &before)).then(|| auth.clone());
-        Ok(Outcome { ticket: proposal.ticket, at: proposal.at, log_id, results, changes, auth })
+        Ok(Outcome {
+            ticket: proposal.ticket,
+            at: proposal.at,
+            log_id,
+            results,
+            changes,
+            auth,
+            replaced_after,
+        })
     }
 }
 

@@ -63,7 +63,8 @@ async fn is_healthy(client: &Client, endpoint: &Url) -> bool {
 
 /// The index that the member's own copy has reached.
 async fn index(endpoint: &Url) -> Option<u64> {
-    let settings = ClientSettings { endpoints: vec![endpoint.clone()], request_timeout: PATIENCE };
+    let settings =
+        ClientSettings { endpoints: vec![endpoint.clone()], request_timeout: PATIENCE, credentials: None };
     let own_copy = GetOptions { quorum: Some(false), ..GetOptions::default() };
     // The lock's folder: it exists nowhere else, and a missing key tells the index as well.
     match Client::new(&settings).ok()?.get(crate::model::REBOOT_LOCK, &own_copy).await {

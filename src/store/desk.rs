@@ -71,7 +71,12 @@ impl Observer for Desk {
         if let Some(auth) = outcome.auth {
             self.auth.send_replace(auth);
         }
-        self.hub.publish(&outcome.changes);
+        let (before, after) = outcome.changes.split_at(outcome.replaced_after.unwrap_or_default());
+        self.hub.publish(before);
+        if outcome.replaced_after.is_some() {
+            self.hub.close_all();
+        }
+        self.hub.publish(after);
         let waiters = self.take(outcome.ticket);
         let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
         for (waiter, result) in waiters.into_iter().zip(outcome.results) {

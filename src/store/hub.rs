@@ -182,6 +182,14 @@ impl Hub {
         }
     }
 
+    /// Everything was replaced and there is no telling what changed: all watchers end, so that they ask again and are
+    /// told to read anew.
+    pub fn close_all(&self) {
+        let mut state = self.state();
+        state.watchers.clear();
+        state.count = 0;
+    }
+
     /// The state was replaced: tells what the history has of the time that was skipped, and closes all watchers when
     /// it does not reach back far enough, so that they ask again.
     pub fn catch_up(&self, history: &History, index: u64) {

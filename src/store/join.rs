@@ -157,11 +157,14 @@ async fn enrol_once(
     settings: &StoreSettings,
 ) -> Result<Option<Vec<Vec<String>>>, ClientError> {
     let mine = &settings.advertise_peer;
-    let (own, others): (Vec<_>, Vec<_>) = client
-        .members()
-        .await?
-        .into_iter()
-        .partition(|member| member.peer_urls.iter().any(|url| mine.contains(url)));
+    let Some(standings) = client.standings().await? else {
+        // Before anything is added there: an etcd would count the newcomer for its majority.
+        let message = "what answers there is not Muster".into();
+        return Err(ClientError::Declined { status: 404, message });
+    };
+    let members = standings.into_iter().map(|standing| standing.member);
+    let (own, others): (Vec<_>, Vec<_>) =
+        members.partition(|member| member.peer_urls.iter().any(|url| mine.contains(url)));
     if !own.is_empty() {
         return Ok(Some(others.into_iter().map(|member| member.peer_urls).collect()));
     }

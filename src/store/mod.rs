@@ -1,10 +1,13 @@
 //! The store of one node: writes go through the log, reads are as recent as they ask to be, watches never miss.
 
+pub mod backup;
 mod change;
+mod copy;
 mod desk;
 mod discovery;
 mod error;
 mod expire;
+mod found;
 pub mod http;
 mod hub;
 mod join;
@@ -14,10 +17,16 @@ mod propose;
 mod reads;
 mod run;
 
+pub use crate::keyspace::Counts;
+pub use crate::keyspace::backup::{
+    BackupError, Info as BackupInfo, Reader as BackupReader, Summary as BackupSummary,
+};
 pub use change::{Role, Standing};
+pub use copy::{CopyError, copy};
 pub use desk::Done;
 pub use discovery::DiscoveryError;
 pub use error::StoreError;
+pub use found::{FoundError, Founded, found, read_backup, salvage};
 pub use hub::{Interest, Subscription};
 pub use members::{Member, cluster_id, member_id};
 pub use passwords::{HashError, Passwords};
@@ -28,7 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::keyspace::auth::Auth;
@@ -68,6 +77,7 @@ pub struct Store {
     started: (Timestamp, Instant),
     passwords: Passwords,
     gets: Gets,
+    copies: Arc<Semaphore>,
 }
 
 /// Reads that this node answered by itself.
@@ -92,7 +102,8 @@ impl Store {
             let replica = node.state().read();
             desk.auth.send_replace(replica.keyspace.auth().clone());
         }
-        let store = Arc::new(Self { node, desk, commands, reads, name, started, passwords, gets });
+        let copies = backup::slots();
+        let store = Arc::new(Self { node, desk, commands, reads, name, started, passwords, gets, copies });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
         store
     }

@@ -76,6 +76,7 @@ fn weight(command: &Command) -> usize {
         | Command::Update { key, content }
         | Command::CompareAndSwap { key, content, .. } => key.as_bytes().len() + content.value.len() + 32,
         Command::Delete { key, .. } | Command::CompareAndDelete { key, .. } => key.as_bytes().len() + 32,
+        Command::Restore(step) => step.weight(),
         Command::Auth(command) => command.weight(),
         Command::Expire
         | Command::Publish { .. }

@@ -36,6 +36,11 @@ pub struct Node {
 impl Cluster {
     /// Starts `count` nodes with further arguments and waits until each of them serves.
     pub fn start(count: usize, more: &[&str]) -> Self {
+        Self::start_prepared(count, more, |_| {})
+    }
+
+    /// As [`Cluster::start`]; before they start, `prepare` is called with each node's arguments.
+    pub fn start_prepared(count: usize, more: &[&str], prepare: impl Fn(&[String])) -> Self {
         let folder = TempDir::new().expect("a folder for the nodes' data");
         let ports = free_ports(count * 2);
         let peer = |i: usize| format!("http://127.0.0.1:{}", ports[count + i]);
@@ -46,6 +51,7 @@ impl Cluster {
         let node = |i: usize| Node::new(i, folder.path(), [ports[i], ports[count + i]], &more);
         let nodes = (0..count).map(node).collect();
         let mut cluster = Self { nodes, folder };
+        cluster.nodes.iter().for_each(|node| prepare(&node.arguments));
         cluster.nodes.iter_mut().for_each(Node::launch);
         cluster.nodes.iter_mut().for_each(Node::wait_until_healthy);
         cluster

@@ -1,6 +1,7 @@
 //! When two answers count as the same.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::common::http::Answer;
 
@@ -11,13 +12,18 @@ const OWN: [&str; 4] = ["Date", "X-Raft-Index", "X-Raft-Term", "X-Etcd-Cluster-I
 const FRAMING: [&str; 2] = ["Content-Length", "Transfer-Encoding"];
 
 /// How far apart two servers may be that were asked one after the other.
-const SLACK_SECONDS: i64 = 2;
+pub const SLACK_SECONDS: i64 = 2;
 
 /// What tells `ours` from `theirs`; `None` when they are the same.
 ///
 /// Status, header names as written, header values and the body's bytes must be equal. Instants of expiry and seconds
 /// left may be apart by what lies between two requests.
 pub fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
+    difference_within(ours, theirs, SLACK_SECONDS)
+}
+
+/// The same with times that may be apart by `slack` seconds.
+pub fn difference_within(ours: &Answer, theirs: &Answer, slack: i64) -> Option<String> {
     if ours.status != theirs.status {
         return Some(format!("status {} instead of {}", ours.status, theirs.status));
     }
@@ -27,47 +33,81 @@ pub fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
         let extra: Vec<_> = our_headers.iter().filter(|h| !their_headers.contains(h)).collect();
         return Some(format!("headers lack {lacks:?} and have {extra:?}"));
     }
-    body_difference(&ours.body, &theirs.body)
+    body_difference_within(&ours.body, &theirs.body, slack)
 }
 
 /// The same for a body, or for one event of a watch.
 pub fn body_difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
+    body_difference_within(ours, theirs, SLACK_SECONDS)
+}
+
+/// The same with times that may be apart by `slack` seconds.
+pub fn body_difference_within(ours: &[u8], theirs: &[u8], slack: i64) -> Option<String> {
     let (our_text, our_times) = timeless(ours);
     let (their_text, their_times) = timeless(theirs);
     if our_text != their_text || our_times.len() != their_times.len() {
         return Some("bodies".into());
     }
-    let apart = |(a, b): (&i64, &i64)| (a - b).abs() > SLACK_SECONDS;
+    let apart = |(a, b): (&i64, &i64)| (a - b).abs() > slack;
     our_times.iter().zip(&their_times).any(apart).then(|| format!("times {our_times:?}, {their_times:?}"))
 }
 
 /// Whether two listings differ in nothing but the order of their nodes, which etcd draws anew for each request that does
-/// not ask for `sorted=true`.
-pub fn same_but_for_order(ours: &[u8], theirs: &[u8]) -> bool {
+/// not ask for `sorted=true`, and in times by up to `slack` seconds.
+pub fn same_but_for_order(ours: &[u8], theirs: &[u8], slack: i64) -> bool {
     let bytes = |body: &[u8]| {
         let (mut text, _) = timeless(body);
         text.sort_unstable();
         text
     };
     let nodes = |body: &[u8]| {
-        let mut value: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let mut value: Value = serde_json::from_slice(body).ok()?;
         order(&mut value);
         Some(value)
     };
-    let ours_in_order = nodes(ours);
-    ours_in_order.is_some() && ours_in_order == nodes(theirs) && bytes(ours) == bytes(theirs)
+    let (Some(our_nodes), Some(their_nodes)) = (nodes(ours), nodes(theirs)) else { return false };
+    alike(&our_nodes, &their_nodes, slack) && bytes(ours) == bytes(theirs)
 }
 
-/// Brings the nodes of a listing, and of all below, into the order of their keys, and takes their times away.
-fn order(value: &mut serde_json::Value) {
+/// Brings the nodes of a listing, and of all below, into an order: that of their text without times. Keys alone are
+/// not enough, two of different bytes can look the same.
+fn order(value: &mut Value) {
     if let Some(members) = value.as_object_mut() {
-        members.remove("expiration");
-        members.remove("ttl");
         members.values_mut().for_each(order);
     }
     if let Some(nodes) = value.as_array_mut() {
         nodes.iter_mut().for_each(order);
-        nodes.sort_by_key(|node| node["key"].to_string());
+        nodes.sort_by_cached_key(|node| {
+            let (text, _) = timeless(node.to_string().as_bytes());
+            text
+        });
+    }
+}
+
+/// Equal but for times, which may be apart by `slack` seconds.
+fn alike(ours: &Value, theirs: &Value, slack: i64) -> bool {
+    match (ours, theirs) {
+        (Value::Object(ours), Value::Object(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().all(|(name, our)| {
+                    theirs.get(name).is_some_and(|their| match moment(name, our).zip(moment(name, their)) {
+                        Some((our, their)) => (our - their).abs() <= slack,
+                        None => alike(our, their, slack),
+                    })
+                })
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(our, their)| alike(our, their, slack))
+        }
+        _ => ours == theirs,
+    }
+}
+
+fn moment(name: &str, value: &Value) -> Option<i64> {
+    match name {
+        "expiration" => seconds(value.as_str()?.as_bytes()),
+        "ttl" => value.as_i64(),
+        _ => None,
     }
 }
 
@@ -127,18 +167,23 @@ fn seconds(text: &[u8]) -> Option<i64> {
 #[test]
 fn only_the_order_of_a_listing_may_differ() {
     let body = |nodes: &str| format!("{{\"node\":{{\"nodes\":[{nodes}]}}}}").into_bytes();
+    let same = |ours: &[u8], theirs: &[u8]| same_but_for_order(ours, theirs, 2);
     let (a, b) = ("{\"key\":\"/a\",\"value\":\"1\"}", "{\"key\":\"/b\",\"value\":\"2\"}");
     let whole = body(&format!("{a},{b}"));
-    assert!(same_but_for_order(&whole, &body(&format!("{b},{a}"))));
-    assert!(!same_but_for_order(&whole, &body(a)));
-    assert!(!same_but_for_order(&whole, &body(&format!("{b},{}", a.replace('1', "3")))));
+    assert!(same(&whole, &body(&format!("{b},{a}"))));
+    assert!(!same(&whole, &body(a)));
+    assert!(!same(&whole, &body(&format!("{b},{}", a.replace('1', "3")))));
     // The same bytes, but the values have changed places.
     let swapped = whole.iter().map(|byte| match byte {
         b'1' => b'2',
         b'2' => b'1',
         byte => *byte,
     });
-    assert!(!same_but_for_order(&whole, &swapped.collect::<Vec<u8>>()));
+    assert!(!same(&whole, &swapped.collect::<Vec<u8>>()));
+    let with_ttl = |ttl: u64| body(&format!("{b},{}", a.replace('}', &format!(",\"ttl\":{ttl}}}"))));
+    assert!(same(&with_ttl(100), &with_ttl(101)));
+    assert!(!same(&with_ttl(100), &with_ttl(110)), "a lifetime");
+    assert!(!same(&with_ttl(100), &whole), "a lifetime that is missing");
 }
 
 #[test]

@@ -1,26 +1,11 @@
 //! What is not a key: version, health, members, methods that do not exist, pages that do not exist.
 
-use std::time::Duration;
-
 use super::{Pair, difference};
-use crate::common::http::{self, Answer};
-use crate::common::wait_for;
-
-const LIMIT: Duration = Duration::from_secs(20);
-
-fn start() -> Option<Pair> {
-    let pair = Pair::start()?;
-    for url in pair.urls() {
-        wait_for("the cluster's version", LIMIT, || {
-            http::request(&url, "GET", "/version", None).is_ok_and(|a| !a.text().contains("not_decided"))
-        });
-    }
-    Some(pair)
-}
+use crate::common::http;
 
 #[test]
 fn pages_that_exist_and_pages_that_do_not() {
-    let Some(mut pair) = start() else { return };
+    let Some(mut pair) = Pair::start() else { return };
     for path in
         ["/version", "/health", "/", "/v2", "/v2/", "/v2/leader", "/v2/keysX", "/v2/machines/", "/version/"]
     {
@@ -46,7 +31,7 @@ fn pages_that_exist_and_pages_that_do_not() {
 
 #[test]
 fn methods_that_a_page_does_not_have() {
-    let Some(mut pair) = start() else { return };
+    let Some(mut pair) = Pair::start() else { return };
     for method in ["PATCH", "TRACE", "FOO", "get", "OPTIONS"] {
         for path in
             ["/v2/keys", "/v2/keys/", "/v2/keys/a", "/v2/machines", "/version", "/health", "/v2/stats/self"]
@@ -69,27 +54,9 @@ fn methods_that_a_page_does_not_have() {
     pair.finish();
 }
 
-/// A page with what belongs to one server replaced.
-fn without_names(mut answer: Answer, members: &serde_json::Value) -> Answer {
-    let mut text = answer.text();
-    for member in members["members"].as_array().expect("members") {
-        for (name, list) in [("CLIENT", "clientURLs"), ("PEER", "peerURLs")] {
-            for url in member[list].as_array().expect("URLs") {
-                text = text.replace(url.as_str().expect("a URL"), name);
-            }
-        }
-        for name in ["id", "name"] {
-            let value = &member[name];
-            text = text.replace(&value.to_string(), &format!("\"{}\"", name.to_uppercase()));
-        }
-    }
-    answer.body = text.into_bytes();
-    answer
-}
-
 #[test]
 fn the_list_of_one_member() {
-    let Some(mut pair) = start() else { return };
+    let Some(mut pair) = Pair::start() else { return };
     for (method, path) in [
         ("GET", "/v2/members"),
         ("GET", "/v2/members/"),
@@ -97,10 +64,9 @@ fn the_list_of_one_member() {
         ("GET", "/v2/machines"),
         ("HEAD", "/v2/machines"),
     ] {
-        let [ours, theirs] = pair.urls().map(|url| {
-            let ask = |method, path| http::request(&url, method, path, None).expect("an answer");
-            without_names(ask(method, path), &ask("GET", "/v2/members").json())
-        });
+        let [mut ours, mut theirs] =
+            pair.urls().map(|url| http::request(&url, method, path, None).expect("an answer"));
+        (ours, theirs) = (pair.names()[0].hide(&ours), pair.names()[1].hide(&theirs));
         if let Some(why) = difference(&ours, &theirs) {
             panic!("{method} {path}: {why}\n{}\n{}", ours.text(), theirs.text());
         }

@@ -1,11 +1,16 @@
 //! Both servers side by side, their indexes kept level so that answers can be compared as they are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::compare::{body_difference, difference, same_but_for_order};
+use super::compare::{SLACK_SECONDS, body_difference, difference, difference_within, same_but_for_order};
+use super::known;
+use super::names::Names;
 use crate::common::etcd::Etcd;
 use crate::common::http::{Answer, Connection};
 use crate::common::store::Cluster;
+
+/// As many changes as etcd remembers, so that both forget the same.
+const HISTORY_EVENTS: &str = "1000";
 
 /// A node of ours and an etcd.
 pub struct Pair {
@@ -15,17 +20,36 @@ pub struct Pair {
     theirs: Connection,
     /// The index of both.
     pub index: u64,
+    names: [Names; 2],
+    /// How far times may be apart, in seconds: grows when the machine is slow.
+    slack: i64,
     differences: Vec<String>,
 }
+
+/// A request as bytes.
+pub struct Wire {
+    pub method: String,
+    /// The first line, the headers and the empty line.
+    pub head: Vec<u8>,
+    pub body: Vec<u8>,
+    /// The body is sent only when the server says so.
+    pub announced: bool,
+}
+
+/// An answer, or how the connection broke instead.
+pub type Reply = Result<Answer, String>;
 
 impl Pair {
     /// Starts both and levels their indexes. `None` when no etcd is installed.
     pub fn start() -> Option<Self> {
         let etcd = Etcd::start()?;
-        let cluster = Cluster::start(1, &[]);
+        let cluster = Cluster::start(1, &["--history-events", HISTORY_EVENTS]);
         let ours = Connection::open(&cluster.nodes[0].url()).expect("a connection to ours");
         let theirs = Connection::open(&etcd.url()).expect("a connection to etcd");
-        let mut pair = Self { cluster, etcd, ours, theirs, index: 0, differences: Vec::new() };
+        let names = [cluster.nodes[0].url(), etcd.url()].map(|url| Names::ask(&url));
+        let differences = Vec::new();
+        let mut pair =
+            Self { cluster, etcd, ours, theirs, index: 0, names, slack: SLACK_SECONDS, differences };
         pair.level();
         Some(pair)
     }
@@ -35,8 +59,16 @@ impl Pair {
         [self.cluster.nodes[0].url(), self.etcd.url()]
     }
 
+    /// What belongs to each: ours, etcd's.
+    pub fn names(&self) -> &[Names; 2] {
+        &self.names
+    }
+
     /// Raises the lower index by harmless writes until both are the same.
     pub fn level(&mut self) {
+        // One of the connections may be what broke.
+        let [ours, theirs] = self.urls().map(|url| Connection::open(&url).expect("a connection"));
+        (self.ours, self.theirs) = (ours, theirs);
         loop {
             let ours = self.ours.request("GET", "/v2/keys/", None).expect("ours answers").index();
             let theirs = self.theirs.request("GET", "/v2/keys/", None).expect("etcd answers").index();
@@ -100,11 +132,53 @@ impl Pair {
         bytes.extend(body.unwrap_or_default());
         let what = format!("{method} {} {:?}", shorten(target.as_bytes()), body.map(shorten));
         let [mut ours, theirs] = self.raw(method, &bytes);
-        if !target.contains("sorted=") && same_but_for_order(&ours.body, &theirs.body) {
+        if !target.contains("sorted=") && same_but_for_order(&ours.body, &theirs.body, self.slack) {
             ours.body.clone_from(&theirs.body);
         }
         self.note(&what, &ours, &theirs);
         theirs
+    }
+
+    /// Sends a request to both at once, each with its own bytes, and reads an answer from each. Connections that end
+    /// or break are opened anew.
+    pub fn trade(&mut self, wires: &[Wire; 2]) -> [Reply; 2] {
+        let began = Instant::now();
+        let urls = self.urls();
+        let connections = [&mut self.ours, &mut self.theirs];
+        for (connection, wire) in connections.into_iter().zip(wires) {
+            // A server that refuses may close before it has everything: what it said can still be read.
+            let _ = connection.send_raw(&wire.first());
+        }
+        let mut replies = Vec::new();
+        for ((connection, wire), url) in [&mut self.ours, &mut self.theirs].into_iter().zip(wires).zip(urls) {
+            let reply = wire.read(connection);
+            if reply.as_ref().map_or(true, |answer| answer.header("connection") == Some("close")) {
+                *connection = Connection::open(&url).expect("another connection");
+            }
+            replies.push(reply.map_err(|error| error.kind().to_string()));
+        }
+        let took = i64::try_from(began.elapsed().as_secs()).expect("a short time");
+        self.slack = self.slack.max(SLACK_SECONDS + took);
+        let theirs = replies.pop().expect("two replies");
+        [replies.pop().expect("two replies"), theirs]
+    }
+
+    /// What tells two replies apart, with what belongs to one server left aside. Takes the index from them.
+    pub fn judge(&mut self, replies: &[Reply; 2], sorted: bool) -> Option<String> {
+        let [ours, theirs] = replies;
+        let (Ok(ours), Ok(theirs)) = (ours, theirs) else {
+            let same = ours.is_err() && theirs.is_err();
+            return (!same).then(|| "only one of the connections broke".to_string());
+        };
+        let (mut ours, theirs) = (self.names[0].hide(ours), self.names[1].hide(theirs));
+        known::level(&mut ours, &theirs);
+        if !sorted && same_but_for_order(&ours.body, &theirs.body, self.slack) {
+            ours.body.clone_from(&theirs.body);
+        }
+        if let Some(index) = theirs.header("X-Etcd-Index").and_then(|t| t.parse().ok()) {
+            self.index = if index == 0 { self.index } else { index };
+        }
+        difference_within(&ours, &theirs, self.slack)
     }
 
     /// Sends bytes to both and reads an answer from each. Connections that end are opened anew.
@@ -127,7 +201,7 @@ impl Pair {
 
     /// Compares two answers to `what` and takes the index from them.
     pub fn note(&mut self, what: &str, ours: &Answer, theirs: &Answer) {
-        if let Some(why) = difference(ours, theirs) {
+        if let Some(why) = difference_within(ours, theirs, self.slack) {
             self.differ(what, &why, &shorten(&ours.body), &shorten(&theirs.body));
             self.level();
         } else if let Some(index) = theirs.header("X-Etcd-Index").and_then(|t| t.parse().ok()) {
@@ -194,6 +268,28 @@ impl Pair {
     }
 }
 
+impl Wire {
+    /// What is sent before anything is heard.
+    fn first(&self) -> Vec<u8> {
+        if self.announced { self.head.clone() } else { [&self.head[..], &self.body].concat() }
+    }
+
+    /// Reads the answer; sends the body first when it was announced and the server wants it.
+    fn read(&self, connection: &mut Connection) -> std::io::Result<Answer> {
+        let mut head = connection.read_head()?;
+        let asked = head.status == 100;
+        if asked {
+            connection.send_raw(&self.body)?;
+            head = connection.read_head()?;
+        }
+        let mut answer = connection.read_body(&self.method, head)?;
+        if asked {
+            answer.headers.push(("(the body was asked for)".into(), String::new()));
+        }
+        Ok(answer)
+    }
+}
+
 /// The same watch on both.
 pub struct Watch {
     target: String,
@@ -211,21 +307,23 @@ impl Watch {
     }
 }
 
-/// Puts the index in for `{i}`, `{i+N}` and `{i-N}`.
-fn fill(text: &str, index: u64) -> String {
+/// Puts the index in for `{i}`, `{i+N}` and `{i-N}`, and for `{o…}` the same in twenty digits.
+pub fn fill(text: &str, index: u64) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{i") {
-        let (step, after) = after.split_once('}').expect("a closing brace");
+    while let Some(at) = ["{i", "{o"].iter().filter_map(|mark| rest.find(mark)).min() {
+        let (before, after) = rest.split_at(at);
+        let (step, behind) = after[2..].split_once('}').expect("a closing brace");
         let step: i64 = if step.is_empty() { 0 } else { step.parse().expect("a number") };
+        let number = index.saturating_add_signed(step);
         out += before;
-        out += &index.checked_add_signed(step).expect("an index").to_string();
-        rest = after;
+        out += &if after.starts_with("{o") { format!("{number:020}") } else { number.to_string() };
+        rest = behind;
     }
     out + rest
 }
 
-fn shorten(bytes: &[u8]) -> String {
+pub fn shorten(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(1500)]).into_owned();
     if bytes.len() > 1500 { format!("{text}… ({} bytes)", bytes.len()) } else { text }
 }

@@ -106,6 +106,29 @@ fn bodies_may_be_chunked_or_announced() {
     pair.run(&["GET ~/c"]).finish();
 }
 
+#[test]
+fn a_body_that_no_page_wants_does_not_end_the_connection_unless_it_is_large() {
+    let Some(mut pair) = Pair::start() else { return };
+    for size in [1, 1 << 10, 200 << 10, 300 << 10] {
+        let body = vec![b'x'; size];
+        pair.exchange("GET", "/v2/keys/none", &[], Some(&body));
+        pair.exchange("DELETE", "/v2/keys/none", &[("Content-Type", "text/plain")], Some(&body));
+        pair.exchange("PUT", "/v2/keys/typed", &[("Content-Type", "text/plain")], Some(&body));
+        pair.exchange("POST", "/version", &[], Some(&body));
+    }
+    pair.finish();
+}
+
+#[test]
+fn a_request_without_a_path_is_answered() {
+    let Some(mut pair) = Pair::start() else { return };
+    for method in ["CONNECT", "OPTIONS"] {
+        let [ours, theirs] = pair.raw(method, format!("{method} h:1 HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        pair.note(method, &ours, &theirs);
+    }
+    pair.run(&["CONNECT /v2/keys/a"]).finish();
+}
+
 /// Idle watches, and what one of them may cost.
 const WATCHES: usize = 1000;
 const WATCH_BYTES: u64 = 24 << 10;

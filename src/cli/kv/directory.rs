@@ -1,7 +1,7 @@
 //! `muster kv mkdir`, `setdir` and `updatedir`.
 
 use super::input::{ttl, wanted};
-use super::output::{Output, refused};
+use super::output::Output;
 use crate::cli::Failure;
 use crate::client::{Client, PutOptions};
 
@@ -18,10 +18,20 @@ struct Directory {
 
 impl Directory {
     async fn put(self, exists: Option<bool>, client: &Client, output: &Output) -> Result<(), Failure> {
-        let options =
-            PutOptions { dir: true, ttl: wanted(self.ttl), prev_exist: exists, ..PutOptions::default() };
-        output.quiet_answer(&client.put(&self.key, &options).await.map_err(refused)?)
+        put_directory(&self.key, wanted(self.ttl), exists, client, output).await
     }
+}
+
+/// Makes or changes a directory: one that must (not) exist, or either.
+pub(in crate::cli) async fn put_directory(
+    key: &str,
+    ttl: Option<u64>,
+    exists: Option<bool>,
+    client: &Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    let options = PutOptions { dir: true, ttl, prev_exist: exists, ..PutOptions::default() };
+    output.quiet_answer(&client.put(key, &options).await.map_err(|error| output.refused(error))?)
 }
 
 /// Create a directory that must not exist

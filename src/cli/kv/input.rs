@@ -25,7 +25,7 @@ pub(super) fn wanted(ttl: Option<u64>) -> Option<u64> {
 }
 
 /// The value given, or else all of standard input.
-pub(super) fn value(given: Option<String>) -> Result<String, Failure> {
+pub(in crate::cli) fn value(given: Option<String>) -> Result<String, Failure> {
     if let Some(value) = given {
         return Ok(value);
     }

@@ -1,6 +1,6 @@
 //! `muster kv get` and `ls`.
 
-use super::output::{Output, refused};
+use super::output::Output;
 use crate::cli::Failure;
 use crate::client::{Client, GetOptions};
 
@@ -26,13 +26,23 @@ pub(super) struct Get {
 impl Get {
     pub async fn run(self, client: &Client, output: &Output) -> Result<(), Failure> {
         let options = GetOptions { quorum: self.freshness.quorum, ..GetOptions::default() };
-        let answer = client.get(&self.key, &options).await.map_err(refused)?;
-        if answer.node.dir {
-            eprintln!("{}: is a directory", answer.node.key);
-            return Err(Failure::with_code(1, ""));
-        }
-        output.answer(&answer)
+        get(&self.key, &options, client, output).await
     }
+}
+
+/// Prints a file; a directory is refused with status 1.
+pub(in crate::cli) async fn get(
+    key: &str,
+    options: &GetOptions,
+    client: &Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    let answer = client.get(key, options).await.map_err(|error| output.refused(error))?;
+    if answer.node.dir {
+        eprintln!("{}: is a directory", answer.node.key);
+        return Err(Failure::with_code(1, ""));
+    }
+    output.answer(&answer)
 }
 
 /// List a directory's keys, one per line
@@ -62,7 +72,18 @@ impl Ls {
     pub async fn run(self, client: &Client, output: &Output) -> Result<(), Failure> {
         let options =
             GetOptions { recursive: self.recursive, sorted: self.sort, quorum: self.freshness.quorum };
-        let answer = client.get(&self.key, &options).await.map_err(refused)?;
-        output.listing(&answer, self.mark_directories)
+        ls(&self.key, &options, self.mark_directories, client, output).await
     }
+}
+
+/// Prints the keys of a directory, or a file's own.
+pub(in crate::cli) async fn ls(
+    key: &str,
+    options: &GetOptions,
+    mark_directories: bool,
+    client: &Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    let answer = client.get(key, options).await.map_err(|error| output.refused(error))?;
+    output.listing(&answer, mark_directories)
 }

@@ -1,6 +1,6 @@
 //! `muster kv rm` and `rmdir`.
 
-use super::output::{Output, refused};
+use super::output::Output;
 use crate::cli::Failure;
 use crate::client::{Client, DeleteOptions};
 
@@ -56,7 +56,13 @@ impl Rmdir {
     }
 }
 
-async fn remove(key: &str, options: &DeleteOptions, client: &Client, output: &Output) -> Result<(), Failure> {
-    let answer = client.delete(key, options).await.map_err(refused)?;
+/// Removes a key and prints its value, or nothing for a directory.
+pub(in crate::cli) async fn remove(
+    key: &str,
+    options: &DeleteOptions,
+    client: &Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    let answer = client.delete(key, options).await.map_err(|error| output.refused(error))?;
     if answer.node.dir { output.quiet_answer(&answer) } else { output.answer(&answer) }
 }

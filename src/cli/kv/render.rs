@@ -29,11 +29,11 @@ impl<'a> From<&'a Answer> for Shown<'a> {
     }
 }
 
-/// An event's index is that of the change.
+/// An event's index is that at which the watch was accepted.
 impl<'a> From<&'a Event> for Shown<'a> {
     fn from(event: &'a Event) -> Self {
-        let Event { action, node, prev_node } = event;
-        Self { action, node, prev_node: prev_node.as_ref(), index: node.modified_index }
+        let Event { action, node, prev_node, index } = event;
+        Self { action, node, prev_node: prev_node.as_ref(), index: *index }
     }
 }
 

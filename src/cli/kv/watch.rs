@@ -1,8 +1,8 @@
 //! `muster kv watch`.
 
-use super::output::{Output, refused};
+use super::output::Output;
 use crate::cli::Failure;
-use crate::client::{self, Client, GetOptions};
+use crate::client::{self, Client, ClientError, GetOptions};
 
 /// What is watched, and from when.
 #[derive(clap::Args, Debug)]
@@ -18,12 +18,12 @@ pub(super) struct Target {
 
 impl Target {
     /// Begins to watch. Fails when the store cannot be reached; once begun, a watch waits for it to come back.
-    pub async fn watch(&self, key: &str, client: &Client) -> Result<client::Watch, Failure> {
+    pub async fn watch(&self, key: &str, client: &Client, output: &Output) -> Result<client::Watch, Failure> {
         let now = match client.get(key, &GetOptions::linearizable()).await {
             Ok(answer) => answer.index,
             Err(error) => match error.api() {
                 Some(api) if error.is_not_found() => api.index,
-                _ => return Err(refused(error)),
+                _ => return Err(output.refused(error)),
             },
         };
         Ok(client.watch(key, self.recursive, Some(self.after_index.unwrap_or(now))))
@@ -33,7 +33,9 @@ impl Target {
 /// Wait for a change of a key and print it
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Changes of directories themselves are not printed. Ends with status 0 when interrupted.\n\
+    after_help = "Changes of directories themselves are not printed. Ends with status 0 when interrupted. With --forever it\n\
+                        goes on over lost connections; when changes are lost because the store no longer remembers them, it\n\
+                        says so on standard error and goes on from there.\n\
                         \n\
                         Examples:\n  \
                         muster kv watch /app/greeting\n  \
@@ -62,16 +64,48 @@ impl Watch {
     }
 
     async fn print_changes(&self, client: &Client, output: &Output) -> Result<(), Failure> {
-        let mut watch = self.target.watch(&self.key, client).await?;
+        let mut watch = self.target.watch(&self.key, client, output).await?;
         loop {
-            let event = watch.next().await.map_err(refused)?;
-            if event.node.dir {
-                continue;
+            match print_changes(&mut watch, self.target.recursive, self.forever, output).await {
+                Ok(()) => return Ok(()),
+                Err(Stopped::Ended(failure)) => return Err(failure),
+                Err(Stopped::Refused(ClientError::Cleared { refusal })) if self.forever => {
+                    let after = watch.index().unwrap_or_default();
+                    eprintln!(
+                        "muster: {refusal}: changes between index {after} and {} are lost",
+                        refusal.index
+                    );
+                    watch = client.watch(&self.key, self.target.recursive, Some(refusal.index));
+                }
+                Err(Stopped::Refused(error)) => return Err(output.refused(error)),
             }
-            output.event(&event, self.target.recursive)?;
-            if !self.forever {
-                return Ok(());
-            }
+        }
+    }
+}
+
+/// Why no more changes are printed.
+pub(in crate::cli) enum Stopped {
+    /// The store will not serve the watch.
+    Refused(ClientError),
+    /// Standard output cannot be written.
+    Ended(Failure),
+}
+
+/// Prints changes as they come: the first one, or all of them for ever. Those of directories are passed over.
+pub(in crate::cli) async fn print_changes(
+    watch: &mut client::Watch,
+    recursive: bool,
+    forever: bool,
+    output: &Output,
+) -> Result<(), Stopped> {
+    loop {
+        let event = watch.next().await.map_err(Stopped::Refused)?;
+        if event.node.dir {
+            continue;
+        }
+        output.event(&event, recursive).map_err(Stopped::Ended)?;
+        if !forever {
+            return Ok(());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `muster kv set`, `mk` and `update`.
 
 use super::input::{ttl, value, wanted};
-use super::output::{Output, refused};
+use super::output::Output;
 use crate::cli::Failure;
 use crate::client::{Client, PutOptions};
 
@@ -42,8 +42,29 @@ impl Set {
             prev_index: self.swap_with_index,
             ..PutOptions::default()
         };
-        output.answer(&client.put(&self.key, &options).await.map_err(refused)?)
+        put(&self.key, &options, client, output).await
     }
+}
+
+/// Writes a key and prints what it holds then.
+pub(in crate::cli) async fn put(
+    key: &str,
+    options: &PutOptions,
+    client: &Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    output.answer(&client.put(key, options).await.map_err(|error| output.refused(error))?)
+}
+
+/// Creates a numbered key below `dir` and prints what it holds.
+pub(in crate::cli) async fn post(
+    dir: &str,
+    value: &str,
+    ttl: Option<u64>,
+    client: &Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    output.answer(&client.post(dir, value, ttl).await.map_err(|error| output.refused(error))?)
 }
 
 /// Create a key that must not exist
@@ -71,14 +92,12 @@ pub(super) struct Mk {
 impl Mk {
     pub async fn run(self, client: &Client, output: &Output) -> Result<(), Failure> {
         let (value, ttl) = (value(self.value)?, wanted(self.ttl));
-        let outcome = if self.in_order {
-            client.post(&self.key, &value, ttl).await
-        } else {
-            let options =
-                PutOptions { value: Some(value), ttl, prev_exist: Some(false), ..PutOptions::default() };
-            client.put(&self.key, &options).await
-        };
-        output.answer(&outcome.map_err(refused)?)
+        if self.in_order {
+            return post(&self.key, &value, ttl, client, output).await;
+        }
+        let options =
+            PutOptions { value: Some(value), ttl, prev_exist: Some(false), ..PutOptions::default() };
+        put(&self.key, &options, client, output).await
     }
 }
 
@@ -105,6 +124,6 @@ impl Update {
             prev_exist: Some(true),
             ..PutOptions::default()
         };
-        output.answer(&client.put(&self.key, &options).await.map_err(refused)?)
+        put(&self.key, &options, client, output).await
     }
 }

@@ -225,7 +225,7 @@ fn a_snapshot_brings_everything_back() {
     let mut f = Fixture::new();
     f.done([user("root", &[]), role("r", &["/a"], &[]), user("a", &["r"]), AuthCommand::Enable]);
     let mut restored = Keyspace::new(1000);
-    f.0.freeze().records().for_each(|record| restored.restore(record));
+    f.0.freeze().records().for_each(|record| restored.restore(record).unwrap());
     assert_eq!(restored.auth(), f.0.auth());
     assert_eq!(restored.counters(), f.0.counters());
 }

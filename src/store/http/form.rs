@@ -32,16 +32,14 @@ impl Form {
     }
 }
 
-/// Whether the body of such a request is a form.
-///
-/// # Errors
-/// 210 for a content type that cannot be parsed.
-pub fn has_form_body(method: &Method, headers: &HeaderMap) -> Result<bool, ApiError> {
+/// Whether the body of such a request is a form, which is to be read; and 210 for a content type that cannot be parsed.
+pub fn has_form_body(method: &Method, headers: &HeaderMap) -> (bool, Result<(), ApiError>) {
     if !matches!(*method, Method::PUT | Method::POST | Method::PATCH) {
-        return Ok(false);
+        return (false, Ok(()));
     }
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(false) };
-    media::is_form(value.as_bytes()).map_err(|why| ApiError::request(210, why))
+    let Some(value) = headers.get(CONTENT_TYPE) else { return (false, Ok(())) };
+    let (form, checked) = media::is_form(value.as_bytes());
+    (form, checked.map_err(|why| ApiError::request(210, why)))
 }
 
 /// Adds the fields of `text`; goes on behind a broken one and returns the first complaint, or the one about semicolons
@@ -107,10 +105,10 @@ mod tests {
     fn only_a_form_body_is_read() {
         let with = |text: &str| HeaderMap::from_iter([(CONTENT_TYPE, text.parse().unwrap())]);
         let form = "application/x-www-form-urlencoded; charset=utf-8";
-        assert_eq!(has_form_body(&Method::PUT, &with(form)), Ok(true));
-        assert_eq!(has_form_body(&Method::DELETE, &with(form)), Ok(false));
-        assert_eq!(has_form_body(&Method::PUT, &with("application/json")), Ok(false));
-        assert_eq!(has_form_body(&Method::PUT, &HeaderMap::new()), Ok(false));
-        assert!(has_form_body(&Method::PUT, &with("a b/c")).is_err());
+        assert_eq!(has_form_body(&Method::PUT, &with(form)), (true, Ok(())));
+        assert_eq!(has_form_body(&Method::DELETE, &with(form)), (false, Ok(())));
+        assert_eq!(has_form_body(&Method::PUT, &with("application/json")), (false, Ok(())));
+        assert_eq!(has_form_body(&Method::PUT, &HeaderMap::new()), (false, Ok(())));
+        assert!(has_form_body(&Method::PUT, &with("a b/c")).1.is_err());
     }
 }

@@ -31,7 +31,9 @@ where
     }
     let cluster = api.store.node().identity().cluster;
     let done = async {
-        let body = if has_form_body(method, headers)? { Some(body::read(body).await?) } else { None };
+        let (form, checked) = has_form_body(method, headers);
+        let body = if form { Some(body::read(body).await?) } else { None };
+        checked?;
         let params = Params::parse(&Form::parse(body.as_deref(), query)?, method)?;
         // A clean path has no dots left, so it always is a key.
         let key = Key::parse(path).ok_or_else(|| ApiError::request(209, "invalid key"))?;

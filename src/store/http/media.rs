@@ -3,21 +3,26 @@
 /// The one type whose bodies are looked at.
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Whether a content type says that the body is a form. An empty one says nothing.
-///
-/// # Errors
-/// Go's words for a type that cannot be parsed.
-pub fn is_form(content_type: &[u8]) -> Result<bool, &'static str> {
+/// Go's complaint about a parameter that is there twice; then it does not look at the type any more.
+const DUPLICATE: &str = "mime: duplicate parameter name";
+
+/// Whether a content type says that the body is a form, and Go's complaint about it. An empty one says nothing. A form
+/// stays a form when its parameters cannot be parsed: Go reads it before it complains.
+pub fn is_form(content_type: &[u8]) -> (bool, Result<(), &'static str>) {
     let text = String::from_utf8_lossy(content_type);
     let text = text.trim();
     if text.is_empty() {
-        return Ok(false);
+        return (false, Ok(()));
     }
     let (media, parameters) = text.split_at(text.find(';').unwrap_or(text.len()));
     let media = media.trim().to_lowercase();
-    check_type(&media)?;
-    check_parameters(parameters)?;
-    Ok(media == FORM)
+    match check_type(&media) {
+        Ok(()) => {
+            let checked = check_parameters(parameters);
+            (media == FORM && checked != Err(DUPLICATE), checked)
+        }
+        Err(why) => (false, Err(why)),
+    }
 }
 
 fn check_type(media: &str) -> Result<(), &'static str> {
@@ -44,7 +49,7 @@ fn check_parameters(mut rest: &str) -> Result<(), &'static str> {
             return if rest.trim() == ";" { Ok(()) } else { Err("mime: invalid media parameter") };
         };
         if seen.iter().any(|(n, v)| *n == name && *v != value) {
-            return Err("mime: duplicate parameter name");
+            return Err(DUPLICATE);
         }
         seen.push((name, value));
         rest = after;
@@ -105,10 +110,10 @@ mod tests {
             "application/x-www-form-urlencoded;",
             "application/x-www-form-urlencoded; a=\"b\\\"c\"; a=\"b\\\"c\"; d=e",
         ] {
-            assert_eq!(is_form(text.as_bytes()), Ok(true), "{text}");
+            assert_eq!(is_form(text.as_bytes()), (true, Ok(())), "{text}");
         }
         for text in ["", "text", "text/plain", "application/json; charset=utf-8"] {
-            assert_eq!(is_form(text.as_bytes()), Ok(false), "{text}");
+            assert_eq!(is_form(text.as_bytes()), (false, Ok(())), "{text}");
         }
     }
 
@@ -127,7 +132,10 @@ mod tests {
             ("a/b; a=\"b", "invalid media parameter"),
             ("a/b; a=b; A=c", "duplicate parameter name"),
         ] {
-            assert_eq!(is_form(text.as_bytes()).unwrap_err().strip_prefix("mime: "), Some(words), "{text}");
+            let (form, checked) = is_form(text.as_bytes());
+            assert_eq!((form, checked.unwrap_err().strip_prefix("mime: ")), (false, Some(words)), "{text}");
         }
+        let (form, checked) = is_form(format!("{FORM}; charset").as_bytes());
+        assert!(form && checked.is_err());
     }
 }

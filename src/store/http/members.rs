@@ -1,5 +1,5 @@
 //! `/v2/members`: who belongs to the cluster, with etcd's checks in etcd's order, and Muster's own pages about members
-//! below `/muster`.
+//! below `/muster/v1`.
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
@@ -57,7 +57,7 @@ where
     of_cluster(store, outcome.unwrap_or_else(Refusal::into_response))
 }
 
-/// Answers any request below `/muster`, where Muster's own pages are; `rest` is what follows.
+/// Answers a request below `/muster/v1`, where Muster's own pages about members are; `rest` is what follows.
 pub async fn answer_own(store: &Store, method: &Method, rest: &[u8], query: &str) -> Response {
     let parts: Vec<&[u8]> = rest.split(|byte| *byte == b'/').skip(1).collect();
     let outcome = match (method, parts.as_slice()) {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod backup;
 mod body;
 mod discovery;
 mod form;
@@ -25,12 +26,13 @@ use std::time::Duration;
 use bytes::Buf;
 use futures_util::Stream;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp::http::{HeaderMap, Method};
+use warp::http::{HeaderMap, Method, Uri};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
@@ -87,6 +89,13 @@ where
         return;
     }
     let service = TowerToHyperService::new(service);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        // `CONNECT host:port` has no path, and warp panics without one.
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
+        service.call(request)
+    });
     // Some clients of etcd look for the names as Go writes them.
     let connection = http1::Builder::new()
         .pipeline_flush(true)
@@ -133,14 +142,21 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
     B: Buf + Send,
 {
+    // `OPTIONS *` is answered by Go's server itself.
+    let whole_server = path.as_str() == "*";
     let Some(path) = path::percent_decode(path.as_str().as_bytes()) else { return path::broken() };
-    if method == Method::OPTIONS {
-        return with_cors(warp::reply().into_response());
-    }
-    with_cors(match path::clean(path, &query, &method) {
-        Ok(path) => page(&api, &method, &path, &query, &headers, body).await,
-        Err(answer) => *answer,
-    })
+    let mut body = std::pin::pin!(body);
+    let mut body = body::Unread::new(body.as_mut());
+    let mut response = if method == Method::OPTIONS {
+        warp::reply().into_response()
+    } else {
+        match path::clean(path, &query, &method) {
+            Ok(path) => page(&api, &method, &path, &query, &headers, &mut body).await,
+            Err(answer) => *answer,
+        }
+    };
+    body.forget(&headers, &mut response).await;
+    if whole_server { response } else { with_cors(response) }
 }
 
 /// The answer of the page at a clean path.
@@ -170,13 +186,19 @@ where
         }
         return members::answer(&api.store, method, rest, query, headers, body).await;
     }
-    if let Some(rest) = path::below(path, b"/muster") {
+    if let Some(page) = path::below(path, b"/muster/v1") {
         if *method != Method::GET
             && let Err(denied) = guard::require_root(api, headers).await
         {
             return denied;
         }
-        return members::answer_own(&api.store, method, rest, query).await;
+        return match page {
+            b"/leader" => members::answer_own(&api.store, method, page, query).await,
+            page if page.starts_with(b"/members") => {
+                members::answer_own(&api.store, method, page, query).await
+            }
+            page => backup::answer(api, method, page, query, headers, body).await,
+        };
     }
     let get = *method == Method::GET;
     match path {

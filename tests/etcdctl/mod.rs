@@ -1,0 +1,9 @@
+//! The tables of command lines.
+
+mod alone;
+mod four;
+mod keys;
+mod members;
+mod people;
+mod trio;
+mod watches;
