@@ -3,7 +3,7 @@
 //!
 //! # Bird's-eye view
 //!
-//! One binary, four kinds of daemons. `muster store` is a node of the store: Raft (openraft) over sled, HTTP (warp) for
+//! One binary, four kinds of daemons. `muster store` is a node of the store: Raft (openraft), HTTP (warp) for
 //! clients. The other three are *helpers*: `muster agent` (presence, units, scheduling), `muster rebootd` (reboots) and
 //! `muster heartbeat`. They are clients of the store's public HTTP API and of nothing else, so they run on machines
 //! without a node and against etcd, and each is restarted alone. They meet in the store: one writes a key, another
@@ -24,9 +24,9 @@
 //! | [`client`] | HTTP client of an etcd v2 API: fail-over, watches that resume, copies of folders that follow | |
 //! | [`systemd`] | systemd and logind over D-Bus; readiness messages | |
 //! | [`model`] | where the helpers' records lie in the store, and what they look like | pure |
-//! | [`store`] | one node: writes, reads, watches, members, expiry; the HTTP API below [`store::http`] | |
-//! | [`raft`] | openraft over sled and over connections between members; snapshots | |
-//! | [`keyspace`] | the replicated state machine: tree, history, deadlines | pure |
+//! | [`store`] | one node: writes, reads, watches, members, discovery, backups, limits; the HTTP API below [`store::http`] | |
+//! | [`raft`] | openraft over a write-ahead log and over connections between members; membership, snapshots; vote and identity in sled | |
+//! | [`keyspace`] | the replicated state machine: tree, history, deadlines, users and roles, the list of members | pure |
 //! | [`clock`] | time as data; the cluster clock | |
 //! | [`config`] | settings from files, environment and flags | |
 //! | [`ids`] | names from outside, parsed once | pure |

@@ -32,28 +32,63 @@ impl Talk {
     }
 }
 
+/// The index and value of a node in an answer or event.
+fn seen(json: &serde_json::Value) -> (u64, String) {
+    let node = &json["node"];
+    (node["modifiedIndex"].as_u64().expect("an index"), node["value"].as_str().expect("a value").to_string())
+}
+
+impl Talk {
+    /// Asks for a change; it is accepted when this returns.
+    fn begin_watch(&mut self, query: &str) {
+        self.watch.send("GET", &format!("/v2/keys/w?wait=true{query}"), None).expect("a request");
+        assert_eq!(self.watch.read_head().expect("headers come at once").status, 200);
+    }
+
+    /// The change; the end of the answer is left for [`Talk::end_watch`], so that nothing delays what follows.
+    fn hear(&mut self) -> (u64, String) {
+        let event = self.watch.chunk().expect("an event").expect("an event");
+        seen(&serde_json::from_slice(&event).expect("JSON"))
+    }
+
+    fn end_watch(&mut self) {
+        assert!(self.watch.chunk().expect("the end").is_none());
+    }
+
+    fn get(&mut self, query: &str) -> (u64, String) {
+        let answer = self.read.request("GET", &format!("/v2/keys/w{query}"), None).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        seen(&answer.json())
+    }
+}
+
 #[test]
 fn a_thousand_times_a_get_on_any_node_shows_what_a_watch_on_any_node_told() {
     let cluster = Cluster::start(3, &[]);
     let mut talks: Vec<Talk> = cluster.nodes.iter().map(Talk::to).collect();
     for round in 0..ROUNDS {
         let [writer, watcher, reader] = roles(round);
-        let watch = &mut talks[watcher].watch;
-        watch.send("GET", "/v2/keys/w?wait=true", None).expect("a request");
-        assert_eq!(watch.read_head().expect("headers come at once").status, 200);
-        let form = format!("value={round}");
+        talks[watcher].begin_watch("");
         // The answer to the writer is not waited for: the watch alone tells when to read.
-        talks[writer].write.send("PUT", "/v2/keys/w", Some(&form)).expect("a request");
-        let event = talks[watcher].watch.chunk().expect("an event").expect("an event");
-        let event: serde_json::Value = serde_json::from_slice(&event).expect("JSON");
-        let told = &event["node"]["modifiedIndex"];
-        let got = talks[reader].read.request("GET", "/v2/keys/w", None).expect("an answer").json();
-        assert_eq!((&got["node"]["modifiedIndex"], &got["node"]["value"]), (told, &round.to_string().into()));
-        // The watching node itself needs no quorum for that: it told what it has.
-        let own =
-            talks[watcher].read.request("GET", "/v2/keys/w?quorum=false", None).expect("an answer").json();
-        assert_eq!((&own["node"]["modifiedIndex"], &own["node"]["value"]), (told, &round.to_string().into()));
-        assert!(talks[watcher].watch.chunk().expect("the end").is_none());
+        talks[writer].write.send("PUT", "/v2/keys/w", Some(&format!("value={round}"))).expect("a request");
+        loop {
+            let told = talks[watcher].hear();
+            let got = talks[reader].get("");
+            // The watching node itself needs no quorum for that: it told what it has.
+            let own = talks[watcher].get("?quorum=false");
+            talks[watcher].end_watch();
+            if told.1 == round.to_string() {
+                assert_eq!((&got, &own), (&told, &told), "round {round}");
+                break;
+            }
+            // A watch of "from now on" begins where the node is, which may be some writes behind; what it told must
+            // be visible all the same.
+            assert!(
+                got.0 >= told.0 && own.0 >= told.0,
+                "round {round}: told {told:?}, got {got:?}, own {own:?}"
+            );
+            talks[watcher].begin_watch(&format!("&waitIndex={}", told.0 + 1));
+        }
         let head = talks[writer].write.read_head().expect("an answer");
         assert!(talks[writer].write.read_body("PUT", head).expect("an answer").status < 300);
     }

@@ -3,7 +3,10 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
+
+use crate::store::log_level;
 
 /// What is logged when nobody says otherwise.
 const FILTER: &str = "info,openraft=error";
@@ -27,6 +30,8 @@ pub(super) fn init() {
 /// Starts logging with another filter, over which `MUSTER_LOG` still wins, and to another place. Call once.
 pub(super) fn init_as(filter: &str, output: Output) {
     let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    let (filter, handle) = reload::Layer::new(filter);
+    log_level::install(move |level| handle.reload(self::filter(level)).map_err(|error| error.to_string()));
     let to_journal = output == Output::Journal && connected_to_journal();
     let journal = if to_journal { tracing_journald::layer().ok() } else { None };
     let registry = tracing_subscriber::registry().with(filter);
@@ -41,6 +46,16 @@ pub(super) fn init_as(filter: &str, output: Output) {
             registry.with(lines.with_writer(std::io::stderr).with_ansi(colours)).init();
         }
     }
+}
+
+/// What is logged at a level. Openraft tells of each step at debug, and of every lost connection at its own warn.
+fn filter(level: LevelFilter) -> EnvFilter {
+    let raft = match level {
+        LevelFilter::TRACE => LevelFilter::TRACE,
+        LevelFilter::DEBUG => LevelFilter::INFO,
+        _ => LevelFilter::ERROR,
+    };
+    EnvFilter::new(format!("{level},openraft={raft}"))
 }
 
 /// Whether standard error is the journal's stream: `JOURNAL_STREAM` holds its device and inode (systemd.exec(5)).

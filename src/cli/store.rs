@@ -120,6 +120,18 @@ pub struct Args {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[arg(value_name = "BOOL")]
     force_new_cluster: Option<bool>,
+
+    /// Bytes of memory that those changes may take; the oldest are forgotten [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
+    history_bytes: Option<u64>,
+
+    /// Client connections at a time; more are told 503 [default: 20000]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<u64>,
+
+    /// Watches that wait at a time; more are refused [default: 100000]
+    #[arg(long, value_name = "N")]
+    max_watchers: Option<u64>,
 }
 
 impl Args {
@@ -141,6 +153,9 @@ impl Args {
             heartbeat_interval: self.heartbeat_interval.or(base.heartbeat_interval),
             election_timeout: self.election_timeout.or(base.election_timeout),
             history_events: self.history_events.or(base.history_events),
+            history_bytes: self.history_bytes.or(base.history_bytes),
+            max_connections: self.max_connections.or(base.max_connections),
+            max_watchers: self.max_watchers.or(base.max_watchers),
             join: self.join.or(base.join),
             read_replica: self.read_replica.then_some(true).or(base.read_replica),
             force_new_cluster: self.force_new_cluster.or(base.force_new_cluster),

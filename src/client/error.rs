@@ -52,7 +52,7 @@ pub struct Attempt {
     /// Whom the request was sent to.
     pub endpoint: Url,
     /// What came of it, in a few words.
-    pub problem: String,
+    pub problem: Box<str>,
     /// Whether the connection failed, rather than what came over it or did not come.
     pub disconnected: bool,
 }

@@ -65,16 +65,16 @@ impl Client {
         reply.parse(&from)
     }
 
-    /// Removes a member by its hexadecimal id. Muster refuses what would lose the quorum, unless forced; etcd knows no
-    /// force and has its own rules.
+    /// Removes a member by its hexadecimal id. Muster refuses what would lose the quorum, unless `force` is
+    /// `Some(true)`, and tells why when it is `Some(false)`; with `None` it is etcd's own request, as its answers are.
     ///
     /// # Errors
     /// [`ClientError::Declined`]: 404 for no such member, 410 for one that was removed before, 409 when the quorum
     /// would be lost. Else as [`Client::add_member`].
-    pub async fn remove_member(&self, id: &str, force: bool) -> Result<(), ClientError> {
+    pub async fn remove_member(&self, id: &str, force: Option<bool>) -> Result<(), ClientError> {
         let mut request = Request::bare(Method::DELETE, &format!("/v2/members/{id}"));
-        if force {
-            request.query = "force=true".into();
+        if let Some(force) = force {
+            request.query = format!("force={force}");
         }
         self.change(&request, false).await
     }
@@ -171,7 +171,7 @@ mod tests {
     async fn a_refusal_keeps_the_servers_words() {
         let (client, server) =
             client([Act::Answer(404, 0, r#"{"message":"No such member: b2"}"#.into())]).await;
-        let error = client.remove_member("b2", false).await.expect_err("a refusal");
+        let error = client.remove_member("b2", None).await.expect_err("a refusal");
         assert!(matches!(&error, ClientError::Declined { status: 404, .. }), "{error:?}");
         assert_eq!(error.to_string(), "No such member: b2");
         assert_eq!(server.seen(), ["DELETE /v2/members/b2"]);

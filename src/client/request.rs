@@ -131,7 +131,7 @@ impl Problem {
     }
 
     pub fn at(self, endpoint: &Url) -> Attempt {
-        Attempt { endpoint: endpoint.clone(), problem: self.text, disconnected: self.disconnected }
+        Attempt { endpoint: endpoint.clone(), problem: self.text.into(), disconnected: self.disconnected }
     }
 }
 
@@ -184,7 +184,7 @@ impl Reply {
     fn malformed(&self, endpoint: &Url, what: &str) -> ClientError {
         let problem = format!("{what}: {}", self.excerpt());
         ClientError::Malformed {
-            attempt: Attempt { endpoint: endpoint.clone(), problem, disconnected: false },
+            attempt: Attempt { endpoint: endpoint.clone(), problem: problem.into(), disconnected: false },
         }
     }
 

@@ -40,6 +40,12 @@ pub struct StoreFragment {
     pub election_timeout: Option<Millis>,
     /// Changes that are remembered for watches in the past.
     pub history_events: Option<u64>,
+    /// Bytes that they may take.
+    pub history_bytes: Option<u64>,
+    /// Client connections that are served at a time.
+    pub max_connections: Option<u64>,
+    /// Watches that may wait at a time.
+    pub max_watchers: Option<u64>,
     /// The directory of a v2 store in which the first members find each other.
     pub discovery: Option<String>,
     /// What a node does that finds the cluster full: `learner`, which `proxy` means as well, or `exit`.
@@ -130,6 +136,12 @@ pub struct StoreSettings {
     pub election: Duration,
     /// Changes that are remembered for watches in the past.
     pub history_events: u64,
+    /// Bytes that they may take.
+    pub history_bytes: u64,
+    /// Client connections that are served at a time.
+    pub max_connections: usize,
+    /// Watches that may wait at a time.
+    pub max_watchers: u64,
     /// Client URLs of a cluster to join, if there is no data yet.
     pub join: Option<Vec<Url>>,
     /// Join as a read replica.
@@ -147,6 +159,9 @@ const SNAPSHOT_COUNT: u64 = 10_000;
 const HEARTBEAT: Duration = Duration::from_millis(100);
 const ELECTION: Duration = Duration::from_millis(1000);
 const HISTORY_EVENTS: u64 = 100_000;
+const HISTORY_BYTES: u64 = 256 << 20;
+const MAX_CONNECTIONS: u64 = 20_000;
+const MAX_WATCHERS: u64 = 100_000;
 
 /// An election needs a few missed heartbeats, or one late packet would call it.
 const HEARTBEATS_PER_ELECTION: u32 = 5;
@@ -211,6 +226,11 @@ impl TryFrom<StoreFragment> for StoreSettings {
             heartbeat,
             election,
             history_events: positive("history_events", f.history_events, HISTORY_EVENTS)?,
+            history_bytes: positive("history_bytes", f.history_bytes, HISTORY_BYTES)?,
+            max_connections: positive("max_connections", f.max_connections, MAX_CONNECTIONS)?
+                .try_into()
+                .map_err(|_| bad("max_connections", "is more than this machine can count"))?,
+            max_watchers: positive("max_watchers", f.max_watchers, MAX_WATCHERS)?,
             join,
             read_replica,
             force_new_cluster: f.force_new_cluster.unwrap_or_default(),

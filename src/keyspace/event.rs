@@ -1,6 +1,6 @@
 //! Changes as watchers and callers are told of them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ impl Action {
 }
 
 /// One change.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// What was done.
     pub action: Action,
@@ -60,15 +60,12 @@ pub struct Event {
     pub prev: Option<View>,
     /// A refresh: no watcher is told, though it took an index.
     pub silent: bool,
-    /// The JSON form, made at first use and then shared by everybody who waits for it.
-    #[serde(skip)]
-    encoded: OnceLock<Bytes>,
 }
 
 impl Event {
     /// A change at `index`.
     pub fn new(action: Action, index: u64, node: View, prev: Option<View>, silent: bool) -> Self {
-        Self { action, index, node, prev, silent, encoded: OnceLock::new() }
+        Self { action, index, node, prev, silent }
     }
 
     /// Where the change was.
@@ -76,20 +73,12 @@ impl Event {
         &self.node.node.key
     }
 
-    /// The answer to the caller and the line for watchers: JSON and a line feed.
+    /// The answer to the caller and the line for watchers: JSON and a line feed. Made anew at each call: kept with the
+    /// event, it would take more memory than the event as long as history remembers it.
     pub fn encoded(&self) -> Bytes {
-        self.encoded.get_or_init(|| json::event(self).into()).clone()
+        json::event(self).into()
     }
 }
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        (self.action, self.index, &self.node, &self.prev, self.silent)
-            == (other.action, other.index, &other.node, &other.prev, other.silent)
-    }
-}
-
-impl Eq for Event {}
 
 /// A change and the nodes that went with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

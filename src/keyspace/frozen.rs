@@ -26,10 +26,10 @@ pub struct Frozen {
     staging: Option<(Staged, Option<Box<Frozen>>)>,
 }
 
-/// What earlier restores left behind.
+/// What the history does not reach back to, and what earlier restores left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
-    /// The last index whose history was cleared; 0 for none.
+    /// The last index whose change is no longer in the history; 0 for none.
     pub cleared: u64,
     /// The last restore.
     pub restored: Option<Restored>,
@@ -59,7 +59,7 @@ pub enum Record {
     Counters(Counters),
     /// Who belongs to the cluster.
     Roster(Roster),
-    /// What earlier restores left behind; comes before the changes.
+    /// What is no longer in the history, and what earlier restores left behind; comes before the changes.
     Past(Past),
     /// A restore is under way.
     Staging(Staged),
@@ -117,7 +117,7 @@ impl Keyspace {
             roster: self.roster.clone(),
             index: self.index,
             now: self.now,
-            past: Past { cleared: self.history.floor() - 1, restored: self.restored, base: self.base },
+            past: Past { cleared: self.history.dropped(), restored: self.restored, base: self.base },
             staging: self
                 .staging
                 .as_ref()

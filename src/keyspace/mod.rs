@@ -31,14 +31,14 @@ pub use counters::{Counters, Tally};
 pub use error::{KeyError, Refusal};
 pub use event::{Action, Change, Event};
 pub use frozen::{Frozen, Past, Record};
-pub use history::{History, concerns};
+pub use history::{History, Memory};
 pub use json::{string as json_string, timestamp};
 pub use key::Key;
 pub use members::{Attributes, Members};
 pub use node::{Deadline, Kind, Node, View};
 pub use restore::{Restore, RestoreError, Restored, Staged};
 pub use roster::{MemberError, Roster, Seat};
-pub use tree::Tree;
+pub use tree::{Extent, Tree};
 
 use std::sync::Arc;
 
@@ -80,12 +80,12 @@ pub struct Applied {
 }
 
 impl Keyspace {
-    /// An empty keyspace that remembers the changes of the last `history` indexes.
-    pub fn new(history: u64) -> Self {
+    /// An empty keyspace that remembers as many changes as `history` says; a number is one of indexes.
+    pub fn new(history: impl Into<Memory>) -> Self {
         Self {
             tree: Tree::default(),
             deadlines: Deadlines::default(),
-            history: History::new(history),
+            history: History::new(history.into()),
             members: Members::default(),
             auth: Arc::default(),
             counters: Counters::default(),
@@ -149,6 +149,16 @@ impl Keyspace {
     /// How many files and directories there are.
     pub fn len(&self) -> usize {
         self.tree.len()
+    }
+
+    /// How many of them are directories, and how many bytes the keys and values take.
+    pub fn extent(&self) -> Extent {
+        self.tree.extent()
+    }
+
+    /// How many keys have a lifetime.
+    pub fn mortal(&self) -> usize {
+        self.deadlines.count()
     }
 
     /// Whether there is nothing but the root.

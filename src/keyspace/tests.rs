@@ -250,6 +250,42 @@ fn history_finds_the_first_match_and_says_when_it_is_cleared() {
 }
 
 #[test]
+fn history_is_bound_in_bytes_as_well_and_a_copy_knows_what_was_dropped() {
+    let mut f = Fixture::new();
+    f.keyspace = Keyspace::new(Memory { events: 100, bytes: 10_000 });
+    for _ in 1..=20 {
+        f.apply(set("/big", content(&"x".repeat(1000)))).unwrap();
+    }
+    let history = f.keyspace.history();
+    assert!(history.bytes() <= 10_000 && history.len() >= 3, "{} in {}", history.bytes(), history.len());
+    let oldest = 21 - history.len() as u64;
+    assert_eq!(history.oldest(20), oldest);
+    let cleared = Err(KeyError::HistoryCleared { oldest, asked: oldest - 1 });
+    assert_eq!(history.scan(b"/big", false, oldest - 1, 20), cleared);
+    assert_eq!(history.scan(b"/big", false, oldest, 20).unwrap().unwrap().index, oldest);
+
+    let mut copy = Keyspace::new(1000);
+    f.keyspace.freeze().records().for_each(|record| copy.restore(record).unwrap());
+    assert_eq!(copy.history().oldest(20), oldest);
+
+    f.apply(set("/huge", content(&"x".repeat(100_000)))).unwrap();
+    assert_eq!((f.keyspace.history().len(), f.keyspace.history().oldest(21)), (1, 21));
+}
+
+#[test]
+fn the_extent_follows_what_comes_and_goes() {
+    let mut f = Fixture::new();
+    f.apply(set("/d/a", ttl("123", 50))).unwrap();
+    f.apply(set("/d/b", content("1"))).unwrap();
+    assert_eq!((f.keyspace.len(), f.keyspace.mortal()), (3, 1));
+    assert_eq!(f.keyspace.extent(), Extent { directories: 1, bytes: 2 + 4 + 3 + 4 + 1 });
+    f.apply(set("/d/a", content("1"))).unwrap();
+    assert_eq!(f.keyspace.extent().bytes, 2 + 4 + 1 + 4 + 1);
+    f.apply(rm("/d", true, true)).unwrap();
+    assert_eq!(f.keyspace.extent(), Extent::default());
+}
+
+#[test]
 fn a_frozen_keyspace_stays_as_it_was_and_builds_an_equal_one() {
     let mut f = Fixture::new();
     f.apply(set("/a/b", ttl("1", 50))).unwrap();

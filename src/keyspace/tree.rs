@@ -15,6 +15,32 @@ use super::{Key, KeyError, Node};
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     nodes: OrdSet<Entry>,
+    extent: Extent,
+}
+
+/// How much there is, kept along because a walk over all nodes would cost too much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Directories without the root.
+    pub directories: usize,
+    /// Bytes of all keys and values.
+    pub bytes: u64,
+}
+
+impl Extent {
+    fn add(&mut self, node: &Node) {
+        self.directories += usize::from(node.is_dir());
+        self.bytes += size(node);
+    }
+
+    fn subtract(&mut self, node: &Node) {
+        self.directories -= usize::from(node.is_dir());
+        self.bytes -= size(node);
+    }
+}
+
+fn size(node: &Node) -> u64 {
+    (node.key.as_bytes().len() + node.value().len()) as u64
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +95,11 @@ impl Tree {
         self.nodes.len()
     }
 
+    /// How much there is.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
     /// Whether there is nothing but the root.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -101,12 +132,21 @@ impl Tree {
 
     /// Puts a node in, in place of the one at the same key.
     pub fn insert(&mut self, node: Arc<Node>) -> Option<Arc<Node>> {
-        self.nodes.insert(Entry(node)).map(|entry| entry.0)
+        self.extent.add(&node);
+        let old = self.nodes.insert(Entry(node)).map(|entry| entry.0);
+        if let Some(old) = &old {
+            self.extent.subtract(old);
+        }
+        old
     }
 
     /// Takes one node out.
     pub fn remove(&mut self, path: &[u8]) -> Option<Arc<Node>> {
-        self.nodes.remove(&Place { path, behind: false }).map(|entry| entry.0)
+        let old = self.nodes.remove(&Place { path, behind: false }).map(|entry| entry.0);
+        if let Some(old) = &old {
+            self.extent.subtract(old);
+        }
+        old
     }
 
     /// Everything below `path`, parents before children.

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use openraft::storage::RaftLogStorage;
 
-use super::node::{IDENTITY, Identity, Storage};
 use super::offline;
 use super::sessions::Sessions;
 use super::snapshot::{self, Meta};
+use super::storage::{IDENTITY, Identity, Storage};
 use super::types::{CommittedLeader, RaftLogId, RaftMembership};
 
 /// Copies what a node that does not run holds into a new data folder, with ids of its own and without a membership in

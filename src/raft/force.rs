@@ -5,8 +5,8 @@ use std::io;
 
 use openraft::{EntryPayload, LogId, Membership};
 
-use super::node::{REMOVED, Storage};
 use super::snapshot;
+use super::storage::{REMOVED, Storage};
 use super::types::{Peer, Proposal, RaftEntry, RaftLogId, RaftMembership, Ticket};
 use crate::clock::{Stamp, wall_nanos};
 use crate::keyspace::Command;

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures_util::{Stream, TryStreamExt, stream};
 use openraft::entry::RaftPayload;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::hard_state::HardState;
+use super::metrics::{Metrics, observe};
 use super::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
 use super::watermark::Watermark;
@@ -41,6 +43,7 @@ struct Inner {
     committed: u64,
     vote: Mutex<Option<RaftVote>>,
     cache: Mutex<Cache>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -54,9 +57,9 @@ impl LogStore {
     ///
     /// # Errors
     /// The folder cannot be used, or what it holds is damaged or incomplete; the error names it.
-    pub fn open(folder: &Path, hard_state: HardState) -> io::Result<Self> {
+    pub fn open(folder: &Path, hard_state: HardState, metrics: Arc<Metrics>) -> io::Result<Self> {
         let watermark = Watermark::open(folder.with_file_name("watermark"), !folder.exists())?;
-        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, watermark)?;
+        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, watermark, metrics.clone())?;
         let Opened { purged, vote: noted, committed, fresh } = opened;
         let vote: Option<RaftVote> = hard_state.read(VOTE)?;
         if fresh && vote.is_some() {
@@ -74,7 +77,7 @@ impl LogStore {
         }
         let vote = Mutex::new(vote);
         let (purged, cache) = (Mutex::new(purged), Mutex::default());
-        Ok(Self(Arc::new(Inner { hard_state, wal, purged, committed, vote, cache })))
+        Ok(Self(Arc::new(Inner { hard_state, wal, purged, committed, vote, cache, metrics })))
     }
 
     /// The last entry that is no longer in the log because a snapshot has it.
@@ -373,15 +376,23 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + Send,
         I::IntoIter: Send,
     {
+        let began = Instant::now();
         let mut encoded = Vec::new();
         let mut cache = self.cache();
         for entry in entries {
-            encoded.push((entry.log_id.index, encode(&entry)?));
+            let bytes = encode(&entry)?;
+            self.0.metrics.log_bytes.inc_by(bytes.len() as u64);
+            encoded.push((entry.log_id.index, bytes));
             cache.push(entry);
         }
         cache.shrink(self.0.wal.durable_until());
         drop(cache);
-        self.0.wal.append(encoded, Box::new(move |result| callback.io_completed(result)))
+        let metrics = self.0.metrics.clone();
+        let told = move |result| {
+            observe(&metrics.append, began.elapsed());
+            callback.io_completed(result);
+        };
+        self.0.wal.append(encoded, Box::new(told))
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
@@ -408,7 +419,7 @@ mod tests {
     /// A log of large entries: two of them are more than one part.
     async fn large(folder: &Path, count: u64) -> LogStore {
         let hard_state = HardState::open(&folder.join("state")).unwrap();
-        let log = LogStore::open(&folder.join("log"), hard_state).unwrap();
+        let log = LogStore::open(&folder.join("log"), hard_state, Metrics::new().unwrap()).unwrap();
         let entry = |index| {
             let ticket = Ticket { node: 1, session: 1, seq: index };
             let commands = vec![0; READ_BYTES / 2 + 1].into();

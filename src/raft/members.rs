@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use openraft::async_runtime::WatchReceiver;
 
 use super::network::Lane;
-use super::node::{Node, NodeError, REMOVED};
+use super::node::{Node, NodeError};
 use super::standing::Standing;
+use super::storage::REMOVED;
 use super::types::Peer;
 use super::wire::{Introduction, Request, Response};
 
@@ -22,9 +23,11 @@ impl Node {
     /// No leader answered before `deadline`.
     pub async fn standing(&self, deadline: Instant) -> Result<Standing, NodeError> {
         loop {
-            match self.ask_leader(|| Request::Standing, deadline).await? {
-                Response::Standing(standing) => return Ok(standing),
-                other => tracing::debug!(answer = ?other, "no standing"),
+            match self.ask_leader(|| Request::Standing, deadline).await {
+                Ok(Response::Standing(standing)) => return Ok(standing),
+                Ok(other) => tracing::debug!(answer = ?other, "no standing"),
+                Err(NodeError::Unreached(error)) => tracing::debug!(%error, "leader not reached"),
+                Err(error) => return Err(error),
             }
             self.pause(deadline).await?;
         }

@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use url::Url;
 
 use super::channel::{Channel, Connection};
+use super::metrics::PeerMetrics;
 use super::notes::Notes;
 use super::state::{SnapshotFile, StateMachine};
 use super::types::{Peer, RaftVote, TypeConfig};
@@ -109,14 +110,38 @@ pub fn address(url: &str) -> Option<String> {
 pub struct Link {
     target: u64,
     channel: Channel,
-    notes: Arc<Notes>,
+    figures: Figures,
     state: StateMachine,
+}
+
+/// Where it is noted how a member takes AppendEntries.
+#[derive(Clone)]
+struct Figures {
+    target: u64,
+    notes: Arc<Notes>,
+    metrics: PeerMetrics,
+}
+
+impl Figures {
+    /// One that went out at `began` was taken, or was not.
+    fn answered(&self, began: Instant, taken: bool) {
+        self.metrics.note(began, taken);
+        self.notes.answered(self.target, taken.then(|| began.elapsed()));
+    }
+
+    /// One did not get onto its way.
+    fn unreached(&self) {
+        self.metrics.failures.inc();
+        self.notes.answered(self.target, None);
+    }
 }
 
 impl Peers {
     fn link(&self, target: u64, node: &Peer, lane: Lane) -> Link {
-        let channel = self.channel(target, node, lane);
-        Link { target, channel, notes: self.0.notes.clone(), state: self.0.state.clone() }
+        let notes = self.0.notes.clone();
+        let metrics = notes.metrics().peer(target);
+        let figures = Figures { target, notes, metrics };
+        Link { target, channel: self.channel(target, node, lane), figures, state: self.0.state.clone() }
     }
 }
 
@@ -160,21 +185,21 @@ fn append(
     connection: &Connection,
     request: Request,
     limit: Duration,
-    target: u64,
-    notes: Arc<Notes>,
+    figures: Figures,
 ) -> impl Future<Output = Result<AppendEntriesResponse<TypeConfig>, RpcError>> + Send + use<> {
     let began = Instant::now();
     let sent = connection.send(&request);
     async move {
+        let sent = sent.inspect_err(|_| figures.unreached());
         let (bytes, answer) = sent.map_err(|e| unreachable(&e))?;
-        notes.sent(bytes);
+        figures.notes.sent(bytes);
         let answer = match tokio::time::timeout(limit, answer).await {
             Ok(Ok(Response::Append(answer))) => Ok(answer),
             Ok(Ok(other)) => Err(unreachable(&unexpected(other))),
             Ok(Err(error)) => Err(unreachable(&error)),
             Err(_) => Err(unreachable(&io::ErrorKind::TimedOut.into())),
         };
-        notes.answered(target, answer.is_ok().then(|| began.elapsed()));
+        figures.answered(began, answer.is_ok());
         answer
     }
 }
@@ -184,7 +209,7 @@ impl Link {
         match self.channel.call(&request, limit).await {
             Ok(Response::Vote(answer)) => Ok(answer),
             Ok(Response::Removed) => {
-                self.notes.removed();
+                self.figures.notes.removed();
                 Err(unreachable(&unexpected(Response::Removed)))
             }
             Ok(other) => Err(unreachable(&unexpected(other))),
@@ -230,10 +255,9 @@ impl RaftNetworkV2<TypeConfig> for Link {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
         let connecting = tokio::time::timeout(option.hard_ttl(), self.channel.connection());
         let connection = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let connection = connection.inspect_err(|_| self.notes.answered(self.target, None));
-        let connection = connection.map_err(|e| unreachable(&e))?;
+        let connection = connection.inspect_err(|_| self.figures.unreached()).map_err(|e| unreachable(&e))?;
         let request = Request::Lead { clock: self.state.drive(), append: request };
-        append(&connection, request, option.hard_ttl(), self.target, self.notes.clone()).await
+        append(&connection, request, option.hard_ttl(), self.figures.clone()).await
     }
 
     fn stream_append<'s, S>(
@@ -249,15 +273,15 @@ impl RaftNetworkV2<TypeConfig> for Link {
             let mut input = input;
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
             let connection = self.channel.connection().await;
-            let connection = connection.inspect_err(|_| self.notes.answered(self.target, None));
-            let connection = connection.map_err(|e| unreachable(&e))?;
+            let connection =
+                connection.inspect_err(|_| self.figures.unreached()).map_err(|e| unreachable(&e))?;
             let input = stream::iter([first]).chain(input);
-            let (target, notes, state) = (self.target, self.notes.clone(), self.state.clone());
+            let (figures, state) = (self.figures.clone(), self.state.clone());
             let answers = input.map(move |request| {
                 let prev = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
                 let request = Request::Lead { clock: state.drive(), append: request };
-                let answer = append(&connection, request, APPEND_TIMEOUT, target, notes.clone());
+                let answer = append(&connection, request, APPEND_TIMEOUT, figures.clone());
                 async move { answer.await.map(|answer| answer.into_stream_result(prev, last)) }
             });
             let answers: BoxStream<'s, _> = answers.buffered(PIPELINE).boxed();

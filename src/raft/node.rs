@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,82 +9,26 @@ use bytes::Bytes;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
-use serde::{Deserialize, Serialize};
 
 use super::hard_state::HardState;
 use super::log::LogStore;
+use super::metrics::Metrics;
 use super::network::{Lane, Peers};
 use super::notes::{self, Notes};
 use super::room;
-use super::snapshot::{self, Folder};
 use super::state::{Observer, StateMachine};
+use super::storage::{IDENTITY, Identity, Storage};
 use super::types::{Peer, Proposal, Raft, Ticket};
 use super::wire::{Hello, Request, Response};
 use super::{belong, steward};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
+use crate::keyspace::Memory;
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
 const KEPT_ENTRIES: u64 = 5000;
-
-/// The name under which the identity is kept.
-pub(super) const IDENTITY: &str = "identity";
-
-/// The name under which is kept that the member was removed.
-pub(super) const REMOVED: &str = "removed";
-
-/// Who this data folder belongs to; written once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The member's id.
-    pub member: u64,
-    /// The cluster's id.
-    pub cluster: u64,
-}
-
-/// What a node keeps on disk.
-pub struct Storage {
-    pub(super) log: LogStore,
-    pub(super) hard_state: HardState,
-    pub(super) folder: Folder,
-    /// Whose it is; `None` in a new data folder.
-    pub identity: Option<Identity>,
-    /// This run of the node: higher than any before.
-    pub run: u64,
-    /// The member was removed from its cluster for good.
-    pub removed: bool,
-}
-
-impl Storage {
-    /// Opens or makes the data folder of a node.
-    ///
-    /// # Errors
-    /// The folder cannot be used, another process uses it, or it does not hold all that was acknowledged.
-    pub fn open(data_dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(data_dir)?;
-        let folder = Folder::open(data_dir.join("snapshots"))?;
-        let hard_state = HardState::open(&data_dir.join("state"))?;
-        let identity: Option<Identity> = hard_state.read(IDENTITY)?;
-        let log = LogStore::open(&data_dir.join("log"), hard_state.clone())?;
-        let newest = folder.newest()?;
-        if identity.is_none() && (newest.is_some() || !log.is_untouched()) {
-            let what = format!("damaged {}/state: it does not say whose the log is", data_dir.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
-        let sessions = newest.map(|path| snapshot::read_meta(&path)).transpose()?.map(|meta| meta.sessions);
-        let applied = identity.as_ref().zip(sessions).map_or(0, |(id, sessions)| sessions.newest(id.member));
-        let run = hard_state.next_run(applied)?;
-        let removed = hard_state.read(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, hard_state, folder, identity, run, removed })
-    }
-
-    /// Whether raft has never run with it, even if it is known already whose it is.
-    pub fn is_blank(&self) -> bool {
-        !self.log.has_vote()
-    }
-}
 
 /// How raft is to run.
 #[derive(Clone, Debug)]
@@ -96,8 +39,8 @@ pub struct Tuning {
     pub election: Duration,
     /// Log entries between snapshots.
     pub snapshot_count: u64,
-    /// Indexes whose changes are remembered.
-    pub history: u64,
+    /// How much of what happened is remembered.
+    pub history: Memory,
 }
 
 /// A running member.
@@ -118,6 +61,12 @@ pub enum NodeError {
     /// No leader was found or reached, or it got no quorum, before the deadline. A proposal may still take effect.
     #[error("no leader with a quorum answered in time")]
     TimedOut,
+    /// Nobody that leads was known or reached all the time, so nothing was asked of anybody: nothing was proposed.
+    #[error("no leader")]
+    NoLeader,
+    /// The leader that this node knows of cannot be reached; it was not asked.
+    #[error("the leader cannot be reached: {0}")]
+    Unreached(io::Error),
     /// This node has stopped.
     #[error("this node has stopped: {0}")]
     Stopped(String),
@@ -139,13 +88,13 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, hard_state, folder, identity: known, .. } = storage;
+        let Storage { log, hard_state, folder, metrics, identity: known, .. } = storage;
         if known.is_none() {
             hard_state.write(IDENTITY, &identity)?;
         }
-        let history = tuning.history;
-        let opened = tokio::task::spawn_blocking(move || StateMachine::open(folder, history, observer)).await;
-        let state = opened.map_err(io::Error::other)??;
+        let (history, noted) = (tuning.history, metrics.clone());
+        let open = move || StateMachine::open(folder, history, observer, noted);
+        let state = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         // Entries that are neither in the log nor in the snapshot are lost; an empty state in their place is not.
         let applied = state.read().applied;
         if log.purged() > applied {
@@ -153,7 +102,7 @@ impl Node {
                 "damaged: the log begins behind the newest snapshot; a snapshot is missing in snapshots/";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let notes = Arc::new(Notes::default());
+        let notes = Arc::new(Notes::new(metrics));
         let peers = Peers::new(identity.cluster, identity.member, notes.clone(), state.clone());
         let config = config(tuning).map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
@@ -199,14 +148,19 @@ impl Node {
     }
 
     /// The member that leads and has a quorum behind it, as far as this node knows. A leader that no quorum has
-    /// answered for an election's time does not count.
+    /// answered for an election's time does not count, nor one that this node has not heard from for twice as long.
     pub fn acting_leader(&self) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-        let deposed = metrics.state == ServerState::Leader
-            && !alone
-            && metrics.last_quorum_acked.as_ref().is_none_or(|acked| acked.elapsed() > self.election);
+        let deposed = match metrics.state {
+            ServerState::Leader => {
+                let acked = metrics.last_quorum_acked.as_ref();
+                !alone && acked.is_none_or(|acked| acked.elapsed() > self.election)
+            }
+            // With Pre-Vote a member that is cut off goes on naming the leader it had.
+            _ => self.notes.silence() > self.election * 2,
+        };
         metrics.current_leader.filter(|_| !deposed)
     }
 
@@ -258,6 +212,11 @@ impl Node {
         self.log.size_on_disk()
     }
 
+    /// What is told to Prometheus.
+    pub fn metrics(&self) -> &Metrics {
+        self.notes.metrics()
+    }
+
     /// What the node noted of its own running.
     pub fn notes(&self) -> &Notes {
         &self.notes
@@ -296,14 +255,25 @@ impl Node {
     /// are applied once. The results come out of this node's own state machine.
     ///
     /// # Errors
-    /// `TimedOut`: the outcome is unknown. `Stopped`: they were not proposed here.
+    /// `TimedOut`: the outcome is unknown. `NoLeader` and `Stopped`: they were not proposed here.
     pub async fn propose(&self, ticket: Ticket, commands: Bytes, deadline: Instant) -> Result<(), NodeError> {
+        let mut asked = false;
         loop {
             let request = || Request::Propose { ticket, commands: commands.clone() };
-            match self.ask_leader(request, deadline).await? {
-                Response::Proposed => return Ok(()),
-                other => tracing::debug!(answer = ?other, "proposal not taken"),
+            match self.ask_leader(request, deadline).await {
+                Ok(Response::Proposed) => return Ok(()),
+                Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
+                Err(NodeError::Unreached(error)) => {
+                    tracing::debug!(%error, "leader not reached");
+                    if self.pause(deadline).await.is_err() {
+                        return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
+                    }
+                    continue;
+                }
+                Err(NodeError::NoLeader) if asked => return Err(NodeError::TimedOut),
+                Err(error) => return Err(error),
             }
+            asked = true;
             self.pause(deadline).await?;
         }
     }
@@ -314,9 +284,11 @@ impl Node {
     /// `TimedOut` or `Stopped`: nothing may be read.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
         let index = loop {
-            match self.ask_leader(|| Request::ReadIndex, deadline).await? {
-                Response::ReadIndex(index) => break index,
-                other => tracing::debug!(answer = ?other, "no read index"),
+            match self.ask_leader(|| Request::ReadIndex, deadline).await {
+                Ok(Response::ReadIndex(index)) => break index,
+                Err(NodeError::Unreached(error)) => tracing::debug!(%error, "leader not reached"),
+                Ok(other) => tracing::debug!(answer = ?other, "no read index"),
+                Err(error) => return Err(error),
             }
             self.pause(deadline).await?;
         };
@@ -329,17 +301,19 @@ impl Node {
     }
 
     /// Puts a request to the leader, which may be this node; waits for one to be known. When another takes over while
-    /// the answer is awaited, that one is asked: the old one may be cut off and never answer.
+    /// the answer is awaited, that one is asked: the old one may be cut off and never answer. `NoLeader` when nobody
+    /// was asked until the deadline.
     pub(super) async fn ask_leader(
         &self,
         request: impl Fn() -> Request,
         deadline: Instant,
     ) -> Result<Response, NodeError> {
+        let mut asked = false;
         loop {
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
-                return Err(NodeError::TimedOut);
+                return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
             }
             let leader = self.leader();
             match leader {
@@ -355,14 +329,23 @@ impl Node {
                     };
                     let channel = self.peers.channel(leader, &peer, Lane::Control);
                     let request = request();
-                    tokio::select! {
-                        answer = channel.call(&request, left) => {
-                            if let Ok(Response::Removed) = answer {
-                                self.notes.removed();
-                                return Err(NodeError::Stopped("it was removed from its cluster".into()));
-                            }
-                            return Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())));
+                    let answer = async {
+                        // Before it is sent the leader cannot have taken it.
+                        let connected = tokio::time::timeout(left, channel.connection()).await;
+                        let unreached = |error| NodeError::Unreached(error);
+                        connected
+                            .map_err(|_| unreached(io::ErrorKind::TimedOut.into()))?
+                            .map_err(unreached)?;
+                        asked = true;
+                        let answer = channel.call(&request, left).await;
+                        if let Ok(Response::Removed) = answer {
+                            self.notes.removed();
+                            return Err(NodeError::Stopped("it was removed from its cluster".into()));
                         }
+                        Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())))
+                    };
+                    tokio::select! {
+                        answer = answer => return answer,
                         () = self.leader_other_than(Some(leader), left) => {}
                     }
                 }

@@ -10,6 +10,7 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 
 use super::latency::{Latency, Rates};
+use super::metrics::Metrics;
 use super::types::Raft;
 
 /// Appends sent and received, how followers answer, and since when the leader of now leads.
@@ -23,10 +24,12 @@ pub struct Notes {
     heard: Mutex<Instant>,
     leading: Mutex<(Timestamp, Instant)>,
     removed: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
 }
 
-impl Default for Notes {
-    fn default() -> Self {
+impl Notes {
+    /// Nothing noted yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -36,11 +39,15 @@ impl Default for Notes {
             heard: Mutex::new(Instant::now()),
             leading: Mutex::new((Timestamp::now(), Instant::now())),
             removed: watch::Sender::new(false),
+            metrics,
         }
     }
-}
 
-impl Notes {
+    /// What is told to Prometheus.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// An AppendEntries of `bytes` went out.
     pub fn sent(&self, bytes: usize) {
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -108,18 +115,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Follows changes of the leader until raft ends.
 pub async fn follow_leader(raft: Raft, notes: Arc<Notes>) {
     let mut metrics = raft.server_metrics();
-    let mut known = metrics.borrow_watched().current_leader;
-    while metrics.changed().await.is_ok() {
+    let mut known = None;
+    loop {
         let leader = metrics.borrow_watched().current_leader;
-        if leader == known {
-            continue;
+        if leader != known {
+            known = leader;
+            match leader {
+                Some(leader) => {
+                    notes.metrics.leader_changes.inc();
+                    tracing::info!(leader = format!("{leader:x}"), "leader found");
+                }
+                None => tracing::info!("leader lost"),
+            }
+            lock(&notes.followers).clear();
+            *lock(&notes.leading) = (Timestamp::now(), Instant::now());
         }
-        known = leader;
-        match leader {
-            Some(leader) => tracing::info!(leader = format!("{leader:x}"), "leader found"),
-            None => tracing::info!("leader lost"),
+        if metrics.changed().await.is_err() {
+            return;
         }
-        lock(&notes.followers).clear();
-        *lock(&notes.leading) = (Timestamp::now(), Instant::now());
     }
 }

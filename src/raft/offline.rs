@@ -8,10 +8,10 @@ use std::sync::Arc;
 use openraft::storage::RaftLogStorage;
 use openraft::{EntryPayload, Membership, RaftLogReader};
 
-use super::node::{IDENTITY, Identity, Storage};
 use super::sessions::Sessions;
 use super::snapshot::{self, Meta};
 use super::state::{Observer, Outcome, Replica, StateMachine};
+use super::storage::{IDENTITY, Identity, Storage};
 use super::types::{CommittedLeader, Peer, RaftLogId, RaftMembership};
 use crate::keyspace::{Frozen, Keyspace};
 
@@ -51,11 +51,11 @@ pub async fn read(data_dir: &Path) -> io::Result<(Identity, Frozen)> {
     if !data_dir.join("log").is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it holds no data of a node"));
     }
-    let Storage { mut log, folder, identity, .. } = Storage::open(data_dir)?;
+    let Storage { mut log, folder, metrics, identity, .. } = Storage::open(data_dir)?;
     let identity = identity.ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, "the node that it belongs to never started")
     })?;
-    let state = StateMachine::open(folder, u64::MAX, Arc::new(Nobody))?;
+    let state = StateMachine::open(folder, u64::MAX.into(), Arc::new(Nobody), metrics)?;
     let mut next = state.read().applied.map_or(0, |id| id.index + 1);
     let last = log.get_log_state().await?.last_log_id.map_or(0, |id| id.index + 1);
     while next < last {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::sessions::Sessions;
 use super::types::{RaftLogId, RaftMembership};
 use crate::keyspace::frame::{HEAD_BYTES, Head};
-use crate::keyspace::{Frozen, Keyspace, Record};
+use crate::keyspace::{Frozen, Keyspace, Memory, Record};
 
 const MAGIC: &[u8; 18] = b"muster snapshot 1\n";
 
@@ -75,10 +75,10 @@ pub fn publish(part: &Path, path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The file cannot be read or is damaged; the error names it.
-pub fn load(path: &Path, history: u64) -> io::Result<(Meta, Keyspace)> {
+pub fn load(path: &Path, history: impl Into<Memory>) -> io::Result<(Meta, Keyspace)> {
     let named = |e| named(path, e);
     let mut input = BufReader::new(File::open(path).map_err(named)?);
-    read_all(&mut input, history).map_err(named)
+    read_all(&mut input, history.into()).map_err(named)
 }
 
 /// Reads only what a snapshot covers.
@@ -108,7 +108,7 @@ fn read_head(input: &mut impl Read) -> io::Result<Meta> {
     postcard::from_bytes(&next_frame(input)?).map_err(damaged)
 }
 
-fn read_all(input: &mut impl Read, history: u64) -> io::Result<(Meta, Keyspace)> {
+fn read_all(input: &mut impl Read, history: Memory) -> io::Result<(Meta, Keyspace)> {
     let meta = read_head(input)?;
     let mut keyspace = Keyspace::new(history);
     loop {

@@ -10,12 +10,13 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
+use super::metrics::{Metrics, observe};
 use super::sessions::Sessions;
 use super::snapshot::{self, Folder, Meta};
 use super::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
 use crate::clock::{ClusterClock, Stamp};
 use crate::keyspace::auth::Auth;
-use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Refusal};
+use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal};
 
 type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
@@ -41,6 +42,8 @@ pub struct Outcome {
     pub at: Stamp,
     /// Where in the log it stands.
     pub log_id: RaftLogId,
+    /// The commands.
+    pub commands: Vec<Command>,
     /// One result a command, in order; empty for a batch that was applied before.
     pub results: Vec<Result<Applied, Refusal>>,
     /// Every change in order.
@@ -66,7 +69,8 @@ pub struct StateMachine(Arc<Inner>);
 struct Inner {
     replica: RwLock<Replica>,
     folder: Folder,
-    history: u64,
+    history: Memory,
+    metrics: Arc<Metrics>,
     observer: Arc<dyn Observer>,
     applied: watch::Sender<u64>,
     clock: Mutex<ClusterClock>,
@@ -77,11 +81,16 @@ struct Inner {
 pub struct SnapshotFile(pub PathBuf);
 
 impl StateMachine {
-    /// The state of the newest snapshot in `folder`, or an empty one. Remembers the changes of `history` indexes.
+    /// The state of the newest snapshot in `folder`, or an empty one. Remembers as much as `history` says.
     ///
     /// # Errors
     /// The snapshot cannot be read whole; the error names it.
-    pub fn open(folder: Folder, history: u64, observer: Arc<dyn Observer>) -> io::Result<Self> {
+    pub fn open(
+        folder: Folder,
+        history: Memory,
+        observer: Arc<dyn Observer>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let (meta, keyspace) = match folder.newest()? {
             Some(path) => {
                 folder.keep_only(&path)?;
@@ -100,7 +109,7 @@ impl StateMachine {
         let replica = RwLock::new(replica);
         let applied = watch::Sender::new(last.map_or(0, |id| id.index));
         let clock = Mutex::new(ClusterClock::new(reading, Instant::now()));
-        Ok(Self(Arc::new(Inner { replica, folder, history, observer, applied, clock })))
+        Ok(Self(Arc::new(Inner { replica, folder, history, metrics, observer, applied, clock })))
     }
 
     /// The state, for reading. Hold it shortly: applying waits meanwhile.
@@ -146,6 +155,7 @@ impl StateMachine {
             io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {e}"))
         })?;
         self.observe(proposal.at.clock);
+        self.0.metrics.batch_commands.observe(commands.len() as f64);
         let mut changes = Vec::with_capacity(commands.len());
         let mut replica = self.write();
         let before = replica.keyspace.auth().clone();
@@ -175,6 +185,7 @@ impl StateMachine {
             ticket: proposal.ticket,
             at: proposal.at,
             log_id,
+            commands,
             results,
             changes,
             auth,
@@ -214,6 +225,7 @@ pub struct Builder {
     meta: Meta,
     frozen: Option<Frozen>,
     folder: Folder,
+    metrics: Arc<Metrics>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -222,12 +234,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let path = self.folder.place(self.meta.last);
         if let Some(frozen) = self.frozen.take() {
+            let began = Instant::now();
             let (meta, folder, target) = (self.meta.clone(), self.folder.clone(), path.clone());
             let work = move || {
                 snapshot::write(&target, &meta, &frozen)?;
                 folder.keep_only(&target)
             };
             tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+            observe(&self.metrics.snapshot_save, began.elapsed());
         }
         tracing::info!(file = %path.display(), "snapshot written");
         Ok(Snapshot { meta: to_openraft(&self.meta), snapshot: SnapshotFile(path) })
@@ -273,7 +287,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let (meta, frozen) = self.read().freeze();
-        Builder { meta, frozen: Some(frozen), folder: self.0.folder.clone() }
+        Builder { meta, frozen: Some(frozen), folder: self.0.folder.clone(), metrics: self.0.metrics.clone() }
     }
 
     async fn install_snapshot(&mut self, _: &SnapshotMeta, received: SnapshotFile) -> io::Result<()> {
@@ -285,7 +299,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             folder.keep_only(&path)?;
             io::Result::Ok((meta, keyspace))
         };
-        let (meta, keyspace) = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        let began = Instant::now();
+        self.0.metrics.installing.inc();
+        let loaded = tokio::task::spawn_blocking(work).await;
+        self.0.metrics.installing.dec();
+        let (meta, keyspace) = loaded.map_err(io::Error::other)??;
+        observe(&self.0.metrics.snapshot_install, began.elapsed());
         let Meta { last, membership, sessions } = meta;
         self.observe(keyspace.now().clock);
         let mut replica = Replica { keyspace, applied: last, membership, sessions };

@@ -47,7 +47,7 @@ pub struct Standing {
 impl From<NodeError> for StoreError {
     fn from(error: NodeError) -> Self {
         match error {
-            NodeError::TimedOut => Self::TimedOut,
+            NodeError::TimedOut | NodeError::NoLeader | NodeError::Unreached(_) => Self::TimedOut,
             NodeError::Stopped(_) => Self::Stopping,
             NodeError::Unwilling(why) => Self::Unwilling(why),
         }

@@ -2,13 +2,17 @@
 //! are told.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
+use super::StoreError;
+use super::fanout::{Batch, Fanout};
 use super::hub::Hub;
+use super::metrics::Metrics;
 use crate::keyspace::auth::{Auth, AuthError, Reply};
-use crate::keyspace::{Applied, Event, Refusal};
+use crate::keyspace::{Applied, Event};
 use crate::raft::{Observer, Outcome, Replica, Ticket};
 
 /// What a client is told about a command that was applied.
@@ -27,7 +31,7 @@ pub struct Done {
 }
 
 /// Who waits for the result of one command.
-pub type Waiter = oneshot::Sender<Result<Done, Refusal>>;
+pub type Waiter = oneshot::Sender<Result<Done, StoreError>>;
 
 /// The waiting batches and the hub.
 #[derive(Debug)]
@@ -39,12 +43,28 @@ pub struct Desk {
     pub hub: Arc<Hub>,
     /// Users and roles as applied here. Whoever is told of a change has been told of earlier changes of these.
     pub auth: watch::Sender<Arc<Auth>>,
+    fanout: Fanout,
+    /// What is told to Prometheus.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Desk {
-    /// A desk for run `session` of member `node`.
-    pub fn new(node: u64, session: u64) -> Self {
-        Self { node, session, waiting: Mutex::default(), hub: Arc::default(), auth: watch::Sender::default() }
+    /// A desk for run `session` of member `node`, at which up to `watchers` may wait.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn new(node: u64, session: u64, watchers: u64, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let hub = Arc::new(Hub::new(watchers));
+        let fanout = Fanout::start(hub.clone(), metrics.clone())?;
+        Ok(Self {
+            node,
+            session,
+            waiting: Mutex::default(),
+            hub,
+            auth: watch::Sender::default(),
+            fanout,
+            metrics,
+        })
     }
 
     /// Opens a batch whose commands `waiters` wait for.
@@ -53,9 +73,13 @@ impl Desk {
         Ticket { node: self.node, session: self.session, seq }
     }
 
-    /// Gives up a batch: its waiters are dropped, which they read as an unknown outcome.
-    pub fn give_up(&self, ticket: Ticket) {
-        self.take(ticket);
+    /// Gives up a batch. Its waiters are told when it was `leaderless`, and so never proposed; else they are dropped,
+    /// which they read as an unknown outcome.
+    pub fn give_up(&self, ticket: Ticket, leaderless: bool) {
+        for waiter in self.take(ticket).into_iter().filter(|_| leaderless) {
+            // The client may have gone.
+            let _ = waiter.send(Err(StoreError::NoLeader));
+        }
     }
 
     fn take(&self, ticket: Ticket) -> Vec<Waiter> {
@@ -68,19 +92,17 @@ impl Desk {
 
 impl Observer for Desk {
     fn applied(&self, outcome: Outcome) {
+        let good = outcome.results.iter().map(Result::is_ok);
+        self.metrics.applied(outcome.commands.iter().zip(good), &outcome.changes);
+        // Before the changes that follow, so that nobody hears of what he may no longer see.
         if let Some(auth) = outcome.auth {
             self.auth.send_replace(auth);
         }
-        let (before, after) = outcome.changes.split_at(outcome.replaced_after.unwrap_or_default());
-        self.hub.publish(before);
-        if outcome.replaced_after.is_some() {
-            self.hub.close_all();
-        }
-        self.hub.publish(after);
+        self.fanout.tell(Batch { changes: outcome.changes, replaced_after: outcome.replaced_after });
         let waiters = self.take(outcome.ticket);
         let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
         for (waiter, result) in waiters.into_iter().zip(outcome.results) {
-            let result = result.map(|applied| {
+            let result = result.map_err(StoreError::Refused).map(|applied| {
                 let Applied { event, index, auth } = applied;
                 Done { event, index, raft_index, raft_term, auth }
             });
@@ -91,6 +113,6 @@ impl Observer for Desk {
 
     fn replaced(&self, replica: &Replica) {
         self.auth.send_replace(replica.keyspace.auth().clone());
-        self.hub.catch_up(replica.keyspace.history(), replica.keyspace.index());
+        self.hub.replaced(replica.keyspace.index());
     }
 }

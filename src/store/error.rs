@@ -14,6 +14,15 @@ pub enum StoreError {
     /// It could be done, and would do harm.
     #[error("{0}")]
     Unwilling(String),
+    /// Nobody led until the time was up: nothing was proposed.
+    #[error("no leader")]
+    NoLeader,
+    /// So much waited that this was not taken up until the time was up: nothing was proposed.
+    #[error("too many requests")]
+    Busy,
+    /// So many watches wait already that no more are taken.
+    #[error("too many watches: {0} wait on this node, and max_watchers allows no more")]
+    TooManyWatches(u64),
     /// This node is stopping.
     #[error("server stopped")]
     Stopping,

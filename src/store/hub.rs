@@ -1,14 +1,15 @@
 //! Who waits for changes, and telling them. Every node tells its own watchers from its own applied state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
-use tokio::sync::mpsc;
+use super::mailbox::{End, Mailbox, QUEUE_EVENTS, Told};
+use crate::keyspace::{Change, Event, History, KeyError};
 
-use crate::keyspace::{Change, Event, History, KeyError, concerns};
-
-/// Events that a streaming watcher may be behind before it is closed, so that a slow reader costs nobody else.
-pub const STREAM_QUEUE_EVENTS: usize = 100;
+/// Bytes of keys and values of past events that a watcher is given at a time.
+const PAST_BYTES: usize = 4 << 20;
 
 /// What a watcher asks for.
 #[derive(Clone, Debug)]
@@ -23,202 +24,347 @@ pub struct Interest {
     pub since: Option<u64>,
 }
 
+/// Why a watch is not accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The events asked for are no longer kept; with the store's index.
+    Cleared(KeyError, u64),
+    /// So many watchers wait already, and no more may.
+    Full(u64),
+}
+
 /// A watch that has been accepted. It ends when dropped.
 #[derive(Debug)]
 pub struct Subscription {
-    /// The events, ending when the watcher is done or has fallen too far behind.
-    pub events: mpsc::Receiver<Arc<Event>>,
     /// The store's index when the watch was accepted.
     pub index: u64,
-    _place: Option<Place>,
-}
-
-/// Where a watcher is registered; takes it out again when dropped.
-#[derive(Debug)]
-struct Place {
+    mailbox: Arc<Mailbox>,
     hub: Arc<Hub>,
-    path: Vec<u8>,
-    id: u64,
+    path: Arc<[u8]>,
+    recursive: bool,
+    stream: bool,
+    /// The first index that it has not heard of.
+    next: u64,
+    stage: Stage,
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.hub.state();
-        if let Some(here) = state.watchers.get_mut(&self.path) {
-            // It may have been told its last event and taken out already.
-            let gone = here.remove(&self.id).is_some();
-            if here.is_empty() {
-                state.watchers.remove(&self.path);
+/// Where a watch gets its next event from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// From the history.
+    Behind,
+    /// From what happens: it is registered under this number.
+    Live(u64),
+    /// It has what it asked for.
+    Done,
+}
+
+impl Subscription {
+    /// The next event, as soon as there is one. To be asked only when it is not [behind](Self::is_behind).
+    ///
+    /// # Errors
+    /// Why there will be none. After `Moved` it is behind and can go on.
+    pub async fn next(&mut self) -> Result<Told, End> {
+        let told = self.mailbox.next().await;
+        match &told {
+            Ok(told) => self.next = self.next.max(told.index + 1),
+            Err(End::Moved(told)) => {
+                self.next = self.next.max(told + 1);
+                self.mailbox = Arc::default();
+                self.stage = Stage::Behind;
             }
-            state.count -= u64::from(gone);
+            Err(End::Done | End::Closed) => {}
+        }
+        told
+    }
+
+    /// Whether there may be more in the history, which the hub has to be asked for: [`Hub::advance`].
+    pub fn is_behind(&self) -> bool {
+        self.stage == Stage::Behind && self.mailbox.is_empty()
+    }
+
+    /// Whether more than one event is asked for.
+    pub fn is_stream(&self) -> bool {
+        self.stream
+    }
+
+    /// The key or directory that is watched.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let Stage::Live(id) = self.stage else { return };
+        let mut state = self.hub.state();
+        let Some(here) = state.watchers.get_mut(&self.path) else { return };
+        // It may have been told its last event and taken out already.
+        if let Ok(at) = here.binary_search_by_key(&id, |watcher| watcher.id) {
+            here.remove(at);
+            self.hub.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        if here.is_empty() {
+            state.watchers.remove(&self.path);
         }
     }
 }
 
 /// All watchers of this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hub {
     state: Mutex<State>,
+    /// How many watchers there are, changed under the lock.
+    count: AtomicU64,
+    /// How many there may be.
+    limit: u64,
+    /// The last index that was told.
+    told: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    watchers: HashMap<Vec<u8>, BTreeMap<u64, Watcher>>,
+    /// By path; those at one path in the order of their ids.
+    watchers: HashMap<Arc<[u8]>, Vec<Watcher>>,
     next: u64,
-    /// How many watchers there are, kept along because a sum over all paths at each change would cost the writers.
-    count: u64,
-    /// The last index that was told.
-    told: u64,
 }
 
 #[derive(Debug)]
 struct Watcher {
+    id: u64,
     recursive: bool,
     stream: bool,
     since: u64,
-    queue: mpsc::Sender<Arc<Event>>,
+    mailbox: Arc<Mailbox>,
+}
+
+/// An event on its way: encoded when the first watcher is found, once for all.
+struct Post<'a> {
+    event: &'a Event,
+    told: Option<Told>,
+    /// The tasks to wake when the lock is free again.
+    wake: &'a mut Vec<Waker>,
+    /// How many were told.
+    heard: u64,
+    /// How many watchers were taken out.
+    gone: u64,
+}
+
+impl<'a> Post<'a> {
+    fn new(event: &'a Event, wake: &'a mut Vec<Waker>) -> Self {
+        Self { event, told: None, wake, heard: 0, gone: 0 }
+    }
+}
+
+fn told(event: &Event) -> Told {
+    Told { index: event.index, line: event.encoded() }
 }
 
 impl State {
     /// Tells the watchers at `path` that `wanted` accepts; those that are done or too slow are taken out.
-    fn tell(&mut self, path: &[u8], event: &Arc<Event>, wanted: impl Fn(&Watcher) -> bool) {
+    fn tell(&mut self, path: &[u8], post: &mut Post<'_>, wanted: impl Fn(&Watcher) -> bool) {
         let Some(here) = self.watchers.get_mut(path) else { return };
         let before = here.len();
-        here.retain(|_, watcher| {
-            if event.index < watcher.since || !wanted(watcher) {
+        here.retain(|watcher| {
+            if post.event.index < watcher.since || !wanted(watcher) {
                 return true;
             }
-            watcher.queue.try_send(event.clone()).is_ok() && watcher.stream
+            let told = post.told.get_or_insert_with(|| told(post.event));
+            let (waker, more) = watcher.mailbox.put(told, !watcher.stream);
+            post.wake.extend(waker);
+            post.heard += 1;
+            more
         });
-        self.count -= (before - here.len()) as u64;
+        post.gone += (before - here.len()) as u64;
         if here.is_empty() {
             self.watchers.remove(path);
         }
     }
 
-    fn publish(&mut self, change: &Change) {
-        let event = &change.event;
-        self.told = self.told.max(event.index);
-        if event.silent {
-            return;
-        }
-        let key = event.key();
-        self.tell(key.as_bytes(), event, |_| true);
+    fn publish(&mut self, change: &Change, post: &mut Post<'_>) {
+        let key = change.event.key();
+        let path = key.as_bytes();
+        self.tell(path, post, |_| true);
         if !key.is_root() {
+            // Looked for once, because a key may have thousands of components.
+            let hidden = path.windows(2).rposition(|pair| pair == b"/_");
             for above in std::iter::once(&b""[..]).chain(key.ancestors()) {
-                if !key.is_hidden_from(above) {
-                    self.tell(above, event, |watcher| watcher.recursive);
+                if hidden.is_none_or(|at| at < above.len()) {
+                    self.tell(above, post, |watcher| watcher.recursive);
                 }
             }
         }
         for gone in &change.removed {
-            self.tell(gone.as_bytes(), event, |_| true);
+            self.tell(gone.as_bytes(), post, |_| true);
         }
     }
 }
 
 impl Hub {
+    /// A hub that lets at most `limit` watchers wait.
+    pub fn new(limit: u64) -> Self {
+        Self { state: Mutex::default(), count: AtomicU64::new(0), limit, told: AtomicU64::new(0) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many watchers there are.
     pub fn watchers(&self) -> u64 {
-        self.state().count
+        self.count.load(Ordering::Relaxed)
     }
 
-    /// Accepts a watch. `read` gives the history and the store's index; it is called under the hub's lock, so that
-    /// nothing falls between what the history has and what is told from now on.
+    /// Accepts a watch. `read` gives the history and the store's index for as long as what it returns lives.
     ///
     /// # Errors
-    /// `HistoryCleared` when the events asked for are no longer kept.
+    /// `Cleared` when the events asked for are no longer kept, `Full` when too many wait.
     pub fn subscribe<R>(
         self: &Arc<Self>,
         interest: Interest,
-        read: impl FnOnce() -> R,
+        read: impl Fn() -> R,
         view: impl Fn(&R) -> (&History, u64),
-    ) -> Result<Subscription, (KeyError, u64)> {
-        let mut state = self.state();
-        let replica = read();
-        let (history, index) = view(&replica);
+    ) -> Result<Subscription, Refused> {
         let Interest { path, recursive, stream, since } = interest;
-        let since = since.filter(|since| *since > 0).unwrap_or(index + 1);
-        let mut past = Vec::new();
-        let mut from = since;
-        while from <= index
-            && let Some(event) = history.scan(&path, recursive, from, index).map_err(|e| (e, index))?
-        {
-            from = event.index + 1;
-            past.push(event);
-            if !stream {
-                break;
-            }
+        let index = view(&read()).1;
+        let mut subscription = Subscription {
+            index,
+            mailbox: Arc::default(),
+            hub: self.clone(),
+            path: path.into(),
+            recursive,
+            stream,
+            next: since.filter(|since| *since > 0).unwrap_or(index + 1),
+            stage: Stage::Behind,
+        };
+        self.advance(&mut subscription, read, view)?;
+        Ok(subscription)
+    }
+
+    /// Gives a subscription that is behind what the history has for it next, or registers it for what is to come.
+    ///
+    /// # Errors
+    /// As for [`subscribe`](Self::subscribe).
+    pub fn advance<R>(
+        &self,
+        subscription: &mut Subscription,
+        read: impl Fn() -> R,
+        view: impl Fn(&R) -> (&History, u64),
+    ) -> Result<(), Refused> {
+        // First without the hub's lock, because much may have to be looked through.
+        self.look_back(subscription, &read(), &view)?;
+        if !subscription.is_behind() {
+            return Ok(());
         }
-        let (queue, events) = mpsc::channel(if stream { STREAM_QUEUE_EVENTS.max(past.len()) } else { 1 });
-        let done = !stream && !past.is_empty();
-        for event in past {
-            // The queue was made large enough for them.
-            let _ = queue.try_send(event);
+        let mut state = self.state();
+        // Under the lock, so that nothing falls between what the history has and what is told from now on. What is
+        // applied waits until this is dropped.
+        let replica = read();
+        self.look_back(subscription, &replica, &view)?;
+        if !subscription.is_behind() {
+            return Ok(());
         }
-        if done {
-            return Ok(Subscription { events, index, _place: None });
+        let count = self.count.load(Ordering::Relaxed);
+        if count >= self.limit {
+            return Err(Refused::Full(count));
         }
         state.next += 1;
         let id = state.next;
-        let watcher = Watcher { recursive, stream, since: since.max(index + 1), queue };
-        state.watchers.entry(path.clone()).or_default().insert(id, watcher);
-        state.count += 1;
-        Ok(Subscription { events, index, _place: Some(Place { hub: self.clone(), path, id }) })
+        let Subscription { recursive, stream, next: since, .. } = *subscription;
+        let watcher = Watcher { id, recursive, stream, since, mailbox: subscription.mailbox.clone() };
+        state.watchers.entry(subscription.path.clone()).or_default().push(watcher);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        subscription.stage = Stage::Live(id);
+        Ok(())
     }
 
-    /// Tells everyone concerned of changes that have been applied, in order.
-    pub fn publish(&self, changes: &[Change]) {
-        if changes.is_empty() {
-            return;
+    /// Takes what the history has for a subscription, as much as it may hold at a time.
+    fn look_back<R>(
+        &self,
+        subscription: &mut Subscription,
+        replica: &R,
+        view: impl Fn(&R) -> (&History, u64),
+    ) -> Result<(), Refused> {
+        let (history, index) = view(replica);
+        let (mut events, mut bytes) = (0, 0);
+        while subscription.stage == Stage::Behind && subscription.next <= index {
+            let Subscription { path, recursive, next, .. } = &*subscription;
+            let found = history.scan(path, *recursive, *next, index);
+            let Some(event) = found.map_err(|e| Refused::Cleared(e, index))? else {
+                subscription.next = index + 1;
+                return Ok(());
+            };
+            if events >= QUEUE_EVENTS || events > 0 && bytes >= PAST_BYTES {
+                return Ok(());
+            }
+            let told = told(&event);
+            events += 1;
+            bytes += told.line.len();
+            subscription.mailbox.put(&told, !subscription.stream);
+            subscription.next = event.index + 1;
+            if !subscription.stream {
+                subscription.stage = Stage::Done;
+            }
         }
+        Ok(())
+    }
+
+    /// Tells everyone concerned of changes that have been applied, in order. Gives how many times somebody was told.
+    pub fn publish(&self, changes: &[Change]) -> u64 {
+        let Some(last) = changes.last() else { return 0 };
+        // A watcher that comes now has seen these changes: what is applied waits while it is registered.
+        if self.watchers() == 0 {
+            self.told.fetch_max(last.event.index, Ordering::Relaxed);
+            return 0;
+        }
+        let mut wake = Vec::new();
+        let mut heard = 0;
         let mut state = self.state();
         for change in changes {
-            state.publish(change);
+            let event = &*change.event;
+            self.told.fetch_max(event.index, Ordering::Relaxed);
+            if event.silent {
+                continue;
+            }
+            let mut post = Post::new(event, &mut wake);
+            state.publish(change, &mut post);
+            heard += post.heard;
+            self.count.fetch_sub(post.gone, Ordering::Relaxed);
         }
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+        heard
     }
 
     /// Everything was replaced and there is no telling what changed: all watchers end, so that they ask again and are
     /// told to read anew.
     pub fn close_all(&self) {
-        let mut state = self.state();
-        state.watchers.clear();
-        state.count = 0;
+        self.end_all(End::Closed, self.state());
     }
 
-    /// The state was replaced: tells what the history has of the time that was skipped, and closes all watchers when
-    /// it does not reach back far enough, so that they ask again.
-    pub fn catch_up(&self, history: &History, index: u64) {
-        let mut state = self.state();
-        if history.oldest(index) > state.told + 1 {
-            state.watchers.clear();
-            state.count = 0;
-        } else {
-            let missed: Vec<Arc<Event>> = history.iter().filter(|e| e.index > state.told).cloned().collect();
-            for event in missed {
-                state.tell_concerned(&event);
-            }
-        }
-        state.told = state.told.max(index);
+    /// The state was replaced by one at `index`: all watchers are to look for what they have not heard in its history.
+    pub fn replaced(&self, index: u64) {
+        let state = self.state();
+        let told = self.told.fetch_max(index, Ordering::Relaxed);
+        self.end_all(End::Moved(told), state);
     }
-}
 
-impl State {
-    /// Tells by the event alone, for when it is not known which nodes went with a directory.
-    fn tell_concerned(&mut self, event: &Arc<Event>) {
-        let paths: Vec<Vec<u8>> = self.watchers.keys().cloned().collect();
-        for path in paths {
-            self.tell(&path, event, |watcher| concerns(event, &path, watcher.recursive));
+    /// Takes out all watchers and tells them why.
+    fn end_all(&self, end: End, mut state: MutexGuard<'_, State>) {
+        let mut wake = Vec::new();
+        for watcher in state.watchers.drain().flat_map(|(_, here)| here) {
+            wake.extend(watcher.mailbox.end(end));
         }
+        self.count.store(0, Ordering::Relaxed);
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::clock::Stamp;
     use crate::keyspace::{Command, Content, Key, Keyspace};
@@ -230,7 +376,7 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            Self { hub: Arc::default(), keyspace: Keyspace::new(1000) }
+            Self { hub: Arc::new(Hub::new(100)), keyspace: Keyspace::new(1000) }
         }
 
         fn apply(&mut self, command: Command) {
@@ -251,8 +397,20 @@ mod tests {
         }
     }
 
+    impl Fixture {
+        fn advance(&self, subscription: &mut Subscription) {
+            if subscription.is_behind() {
+                self.hub.advance(subscription, || &self.keyspace, |k| (k.history(), k.index())).unwrap();
+            }
+        }
+    }
+
+    fn take(subscription: &mut Subscription) -> Option<Result<u64, End>> {
+        subscription.next().now_or_never().map(|told| told.map(|told| told.index))
+    }
+
     fn indexes(subscription: &mut Subscription) -> Vec<u64> {
-        std::iter::from_fn(|| subscription.events.try_recv().ok()).map(|event| event.index).collect()
+        std::iter::from_fn(|| take(subscription)?.ok()).collect()
     }
 
     #[test]
@@ -289,7 +447,13 @@ mod tests {
         assert_eq!(indexes(&mut f.watch("/a", false, false, Some(2))), [3]);
         let mut stream = f.watch("/a", false, true, Some(1));
         f.set("/a");
-        assert_eq!(indexes(&mut stream), [1, 3, 4]);
+        assert_eq!(indexes(&mut stream), [1, 3]);
+        f.advance(&mut stream);
+        f.set("/a");
+        assert_eq!(indexes(&mut stream), [4]);
+        f.advance(&mut stream);
+        f.set("/a");
+        assert_eq!(indexes(&mut stream), [5]);
     }
 
     #[test]
@@ -303,28 +467,96 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_is_closed_and_dropped_watchers_are_forgotten() {
+    fn a_reader_that_falls_behind_goes_on_from_the_history_and_dropped_watchers_are_forgotten() {
         let mut f = Fixture::new();
         let mut slow = f.watch("/a", false, true, None);
         let other = f.watch("/a", false, true, None);
         drop(other);
-        for _ in 0..STREAM_QUEUE_EVENTS + 5 {
+        for _ in 0..QUEUE_EVENTS + 5 {
             f.set("/a");
         }
-        assert_eq!(indexes(&mut slow).len(), STREAM_QUEUE_EVENTS);
-        assert_eq!(slow.events.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+        assert_eq!(f.hub.watchers(), 0);
+        let mut heard = Vec::new();
+        while heard.len() < QUEUE_EVENTS + 5 {
+            heard.extend(indexes(&mut slow));
+            f.advance(&mut slow);
+        }
+        assert_eq!(heard, (1..=heard.len() as u64).collect::<Vec<u64>>());
+        f.advance(&mut slow);
+        f.set("/a");
+        assert_eq!(indexes(&mut slow), [QUEUE_EVENTS as u64 + 6]);
+    }
+
+    #[test]
+    fn a_long_past_is_told_in_pieces_without_a_gap() {
+        let mut f = Fixture::new();
+        for _ in 0..QUEUE_EVENTS * 5 / 2 {
+            f.set("/a");
+        }
+        let mut stream = f.watch("/a", false, true, Some(1));
+        let mut heard = Vec::new();
+        for _ in 0..4 {
+            heard.extend(indexes(&mut stream));
+            f.set("/a");
+            f.advance(&mut stream);
+        }
+        heard.extend(indexes(&mut stream));
+        let last = f.keyspace.index();
+        assert_eq!(heard, (1..=last).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn so_many_watchers_and_no_more() {
+        let f = Fixture::new();
+        let watches: Vec<Subscription> = (0..100).map(|_| f.watch("/a", false, false, None)).collect();
+        let interest = Interest { path: b"/a".to_vec(), recursive: false, stream: false, since: None };
+        let again = || f.hub.subscribe(interest.clone(), || &f.keyspace, |k| (k.history(), k.index()));
+        assert_eq!(again().unwrap_err(), Refused::Full(100));
+        drop(watches);
+        assert!(again().is_ok());
+    }
+
+    #[test]
+    fn when_all_are_closed_each_gets_what_came_before_and_then_the_end() {
+        let mut f = Fixture::new();
+        let mut stream = f.watch("/a", false, true, None);
+        let mut idle = f.watch("/b", false, false, None);
+        f.set("/a");
+        f.hub.close_all();
+        f.set("/a");
+        f.set("/b");
+        assert_eq!(take(&mut stream), Some(Ok(1)));
+        assert_eq!(take(&mut stream), Some(Err(End::Closed)));
+        assert_eq!(take(&mut idle), Some(Err(End::Closed)));
         assert_eq!(f.hub.watchers(), 0);
     }
 
     #[test]
-    fn after_a_replaced_state_the_history_fills_the_gap() {
+    fn after_a_replaced_state_watchers_go_on_from_the_history() {
         let mut f = Fixture::new();
-        f.set("/a");
-        let mut watcher = f.watch("/a", false, false, None);
+        f.keyspace = Keyspace::new(5);
+        f.set("/b");
+        let mut stream = f.watch("/a", false, true, None);
+        let mut idle = f.watch("/c", false, false, None);
+        for _ in 0..8 {
+            f.set("/a");
+        }
+        assert_eq!(indexes(&mut stream), (2..=9).collect::<Vec<u64>>());
+        // Applied elsewhere, and come here with a snapshot; what was still to be told is told afterwards.
         let key = Key::parse(b"/a").unwrap();
         let set = Command::Set { key, dir: false, content: Content::default() };
-        f.keyspace.apply(&set, Stamp::default(), &mut Vec::new()).unwrap();
-        f.hub.catch_up(f.keyspace.history(), f.keyspace.index());
-        assert_eq!(indexes(&mut watcher), [2]);
+        let mut late = Vec::new();
+        f.keyspace.apply(&set, Stamp::default(), &mut late).unwrap();
+        f.hub.replaced(f.keyspace.index());
+        f.hub.publish(&late);
+        assert_eq!(take(&mut stream), Some(Err(End::Moved(9))));
+        assert_eq!(take(&mut idle), Some(Err(End::Moved(9))));
+        f.advance(&mut stream);
+        f.advance(&mut idle);
+        assert_eq!(indexes(&mut stream), [10]);
+        f.advance(&mut stream);
+        f.set("/a");
+        f.set("/c");
+        assert_eq!((indexes(&mut stream), indexes(&mut idle)), (vec![11], vec![12]));
     }
 }

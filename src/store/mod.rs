@@ -7,11 +7,17 @@ mod desk;
 mod discovery;
 mod error;
 mod expire;
+mod fanout;
 mod found;
+mod gauges;
 pub mod http;
 mod hub;
 mod join;
+mod limits;
+pub mod log_level;
+mod mailbox;
 mod members;
+mod metrics;
 mod passwords;
 mod propose;
 mod reads;
@@ -28,12 +34,14 @@ pub use discovery::DiscoveryError;
 pub use error::StoreError;
 pub use found::{FoundError, Founded, found, read_backup, salvage};
 pub use hub::{Interest, Subscription};
+pub use limits::{Limits, Room};
+pub use mailbox::{End, Told};
 pub use members::{Member, cluster_id, member_id};
 pub use passwords::{HashError, Passwords};
 pub use run::{RunError, run};
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLockReadGuard};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -41,9 +49,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::keyspace::auth::Auth;
-use crate::keyspace::{Command, Counters, Key, Refusal, Tally};
-use crate::raft::Node;
+use crate::keyspace::{Command, Counters, History, Key, Refusal, Tally};
+use crate::raft::{Node, Replica};
 use desk::Desk;
+use metrics::Metrics;
 
 /// How recent a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +64,7 @@ pub enum Consistency {
 }
 
 /// The answer to a read.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Found {
     /// The JSON.
     pub json: Vec<u8>,
@@ -65,16 +74,19 @@ pub struct Found {
     pub raft_index: u64,
     /// Raft's term.
     pub raft_term: u64,
+    /// For a large listing: to be kept as long as the JSON is.
+    pub room: Option<Room>,
 }
 
 /// A node's store.
 pub struct Store {
     node: Arc<Node>,
     desk: Arc<Desk>,
-    commands: mpsc::Sender<propose::Request>,
+    commands: propose::Queue,
     reads: mpsc::Sender<reads::Waiter>,
     name: String,
     started: (Timestamp, Instant),
+    limits: Limits,
     passwords: Passwords,
     gets: Gets,
     copies: Arc<Semaphore>,
@@ -88,10 +100,15 @@ struct Gets {
 
 impl Store {
     /// Takes up the work on `node` until `stop`. `desk` must be the observer that the node was started with.
-    fn start(node: Arc<Node>, desk: Arc<Desk>, name: String, stop: &CancellationToken) -> Arc<Self> {
-        let (commands, command_queue) = mpsc::channel(propose::QUEUE_COMMANDS);
+    fn start(
+        node: Arc<Node>,
+        desk: Arc<Desk>,
+        name: String,
+        limits: Limits,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        let commands = propose::Queue::start(node.clone(), desk.clone());
         let (reads, read_queue) = mpsc::channel(reads::QUEUE_READS);
-        tokio::spawn(propose::run(node.clone(), desk.clone(), command_queue));
         tokio::spawn(reads::run(node.clone(), read_queue));
         let started = (Timestamp::now(), Instant::now());
         // A new etcd has looked for its list of members in vain.
@@ -103,7 +120,8 @@ impl Store {
             desk.auth.send_replace(replica.keyspace.auth().clone());
         }
         let copies = backup::slots();
-        let store = Arc::new(Self { node, desk, commands, reads, name, started, passwords, gets, copies });
+        let store =
+            Arc::new(Self { node, desk, commands, reads, name, started, limits, passwords, gets, copies });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
         store
     }
@@ -131,14 +149,16 @@ impl Store {
     /// Has a command committed and applied, and tells what came of it.
     ///
     /// # Errors
-    /// `Refused`: nothing changed. `TimedOut`: it may still take effect. `Stopping`: it was not taken.
+    /// `Refused`: nothing changed. `TimedOut`: it may still take effect. Otherwise it was not proposed.
     pub async fn propose(&self, command: Command) -> Result<Done, StoreError> {
-        let (tell, told) = oneshot::channel();
-        self.commands.send((command, tell)).await.map_err(|_| StoreError::Stopping)?;
-        match tokio::time::timeout(propose::WRITE_TIMEOUT, told).await {
-            Ok(Ok(result)) => Ok(result?),
-            Ok(Err(_)) | Err(_) => Err(StoreError::TimedOut),
+        let metrics = &self.desk.metrics;
+        metrics.pending.inc();
+        let result = self.commands.submit(command).await;
+        metrics.pending.dec();
+        if !matches!(result, Ok(_) | Err(StoreError::Refused(_))) {
+            metrics.failed.inc();
         }
+        result
     }
 
     /// Waits until this node can be read as recently as asked.
@@ -153,14 +173,18 @@ impl Store {
         self.reads.send(tell).await.map_err(|_| StoreError::Stopping)?;
         match tokio::time::timeout(reads::READ_TIMEOUT, told).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(StoreError::TimedOut),
+            Ok(Err(_)) | Err(_) => {
+                self.desk.metrics.reads_failed.inc();
+                Err(StoreError::TimedOut)
+            }
         }
     }
 
     /// A file, or a directory with its children or, when recursive, everything below.
     ///
     /// # Errors
-    /// `Refused` when there is no such key, `TimedOut` when it cannot be read as recently as asked.
+    /// `Refused` when there is no such key, `TimedOut` when it cannot be read as recently as asked, `Busy` when too many
+    /// large listings are on their way.
     pub async fn get(
         &self,
         key: &Key,
@@ -168,30 +192,52 @@ impl Store {
         consistency: Consistency,
     ) -> Result<Found, StoreError> {
         self.wait_for(consistency).await?;
+        let room =
+            if self.is_dir(key) { Some(self.limits.listing().await.ok_or(StoreError::Busy)?) } else { None };
         let clock = self.node.read_clock();
         let (raft_term, _) = self.node.progress();
         let replica = self.node.state().read();
         let json = replica.keyspace.get(key, recursive, clock);
         self.count_gets(Tally { success: u64::from(json.is_ok()), fail: u64::from(json.is_err()) });
+        let kind = if recursive { &self.desk.metrics.deep_gets } else { &self.desk.metrics.gets };
+        kind.count(json.is_ok());
         let json = json?;
         let raft_index = replica.applied.map_or(0, |id| id.index);
-        Ok(Found { json, index: replica.keyspace.index(), raft_index, raft_term })
+        let room = room.filter(|_| json.len() > limits::SMALL_ANSWER_BYTES);
+        Ok(Found { json, index: replica.keyspace.index(), raft_index, raft_term, room })
+    }
+
+    fn is_dir(&self, key: &Key) -> bool {
+        key.is_root() || self.node.state().read().keyspace.find(key).is_ok_and(|node| node.is_dir())
     }
 
     /// Accepts a watch.
     ///
     /// # Errors
-    /// `Refused` when the changes asked for are no longer kept.
+    /// `Refused` when the changes asked for are no longer kept, `TooManyWatches`.
     pub fn watch(&self, interest: Interest) -> Result<Subscription, StoreError> {
-        let state = self.node.state();
-        self.desk
-            .hub
-            .subscribe(
-                interest,
-                || state.read(),
-                |replica| (replica.keyspace.history(), replica.keyspace.index()),
-            )
-            .map_err(|(error, index)| StoreError::Refused(Refusal { error, index }))
+        self.desk.metrics.watch_requests.inc();
+        let (state, hub) = (self.node.state(), &self.desk.hub);
+        hub.subscribe(interest, || state.read(), past).map_err(|refused| self.not_watched(refused))
+    }
+
+    /// Gives a watch that is behind more of what happened before it came.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub fn advance(&self, subscription: &mut Subscription) -> Result<(), StoreError> {
+        let (state, hub) = (self.node.state(), &self.desk.hub);
+        hub.advance(subscription, || state.read(), past).map_err(|refused| self.not_watched(refused))
+    }
+
+    fn not_watched(&self, refused: hub::Refused) -> StoreError {
+        match refused {
+            hub::Refused::Cleared(error, index) => StoreError::Refused(Refusal { error, index }),
+            hub::Refused::Full(count) => {
+                self.desk.metrics.watches_refused.inc();
+                StoreError::TooManyWatches(count)
+            }
+        }
     }
 
     /// Users and roles as applied here, and when they change. The changes that are told to a watcher come after this.
@@ -222,4 +268,27 @@ impl Store {
     pub fn watchers(&self) -> u64 {
         self.desk.hub.watchers()
     }
+
+    /// How things stand and what has happened, in Prometheus's text format. Reads the disk.
+    ///
+    /// # Errors
+    /// The disk fails; in words.
+    fn figures(&self) -> Result<Vec<u8>, String> {
+        self.desk.metrics.gauges.text(self)
+    }
+
+    /// What is told to Prometheus.
+    fn metrics(&self) -> &Metrics {
+        &self.desk.metrics
+    }
+
+    /// What clients share.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// What watches see of the replica: its history and its index.
+fn past<'a>(replica: &'a RwLockReadGuard<'_, Replica>) -> (&'a History, u64) {
+    (replica.keyspace.history(), replica.keyspace.index())
 }

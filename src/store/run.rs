@@ -14,9 +14,11 @@ use super::desk::Desk;
 use super::discovery::{self, DiscoveryError};
 use super::http;
 use super::join::{self, JoinError, Origin};
+use super::limits::{self, Limits};
+use super::metrics::Metrics;
 use super::{Store, StoreError};
 use crate::config::{Bootstrap, StoreSettings};
-use crate::keyspace::Command;
+use crate::keyspace::{Command, Memory};
 use crate::raft::{self, Identity, Node, Storage, Tuning};
 
 /// How long a stopping leader waits for another to take over.
@@ -99,7 +101,8 @@ pub async fn run(
     for listener in peers {
         tasks.spawn(raft::serve(node.clone(), listener, inner_stop.clone()));
     }
-    let store = Store::start(node.clone(), desk, settings.name.clone(), &inner_stop);
+    let limits = Limits::new(limits::raise_open_files(), settings.max_connections);
+    let store = Store::start(node.clone(), desk, settings.name.clone(), limits, &inner_stop);
     let client_stop = CancellationToken::new();
     let connections = TaskTracker::new();
     for listener in clients {
@@ -147,7 +150,8 @@ pub async fn run(
 }
 
 async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {
-    let unusable = |cause| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
+    let unusable =
+        |cause: io::Error| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
     let folder = settings.data_dir.clone();
     if folder.join("member").join("wal").exists() {
         return Err(RunError::Foreign { folder: folder.display().to_string() });
@@ -161,12 +165,14 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunEr
         storage.force_new_cluster(&settings.advertise_peer).map_err(unusable)?;
     }
     let Origin { identity, founders } = origin(settings, &storage).await?;
-    let desk = Arc::new(Desk::new(identity.member, storage.run));
+    let metrics = Metrics::new(storage.metrics().registry()).map_err(io::Error::other).map_err(unusable)?;
+    let desk = Desk::new(identity.member, storage.run, settings.max_watchers, metrics);
+    let desk = desk.map(Arc::new).map_err(unusable)?;
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
         election: settings.election,
         snapshot_count: settings.snapshot_count,
-        history: settings.history_events,
+        history: Memory { events: settings.history_events, bytes: settings.history_bytes },
     };
     let node = Node::start(storage, identity, founders, &tuning, desk.clone()).await.map_err(unusable)?;
     Ok((desk, node))
@@ -209,7 +215,9 @@ async fn publish(store: &Store, settings: &StoreSettings) -> Result<(), RunError
         };
         match store.propose(command).await {
             Ok(_) => return Ok(()),
-            Err(StoreError::TimedOut) => tracing::info!("waiting for a leader"),
+            Err(StoreError::TimedOut | StoreError::NoLeader | StoreError::Busy) => {
+                tracing::info!("waiting for a leader")
+            }
             Err(error) => return Err(RunError::Failed(error.to_string())),
         }
     }

@@ -224,7 +224,7 @@ impl Node {
     /// Waits until it answers for the whole cluster.
     pub fn wait_until_healthy(&mut self) {
         let until = Instant::now() + START_LIMIT;
-        while !self.is_healthy() {
+        while !self.is_healthy() || !self.is_published() {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("the node's state"));
             assert!(ended.is_none(), "{} ended at its start: {ended:?}", self.name);
             assert!(Instant::now() < until, "{} does not serve after {START_LIMIT:?}", self.name);
@@ -234,6 +234,12 @@ impl Node {
 
     pub fn is_healthy(&self) -> bool {
         self.try_request("GET", "/health", None).is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Whether its name and its URL are known, which takes an index of the store.
+    fn is_published(&self) -> bool {
+        let list = self.try_request("GET", "/v2/members", None);
+        list.is_ok_and(|list| list.text().contains(&format!("\"clientURLs\":[\"{}\"]", self.url())))
     }
 
     /// Kills it, as a crash would.

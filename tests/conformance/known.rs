@@ -2,8 +2,8 @@
 //! manual has the same list (`contrib/doc/store.md`).
 //!
 //! Not visible on one node, and so not here: reads are linearizable unless they say `quorum=false`, more events are kept
-//! than the last 1000, keys run out within 50 ms instead of 500 ms, and a stream whose reader falls behind is closed
-//! instead of going silent.
+//! than the last 1000, keys run out within 50 ms instead of 500 ms, and a stream whose reader falls behind goes on
+//! from the history or is closed, instead of going silent.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -38,7 +38,7 @@ struct Difference {
     theirs: (&'static str, usize),
 }
 
-const TABLE: [Difference; 13] = [
+const TABLE: [Difference; 15] = [
     Difference {
         what: "a recursive watch of the past does not show what is hidden",
         why: "live it is hidden on both; a client that resumes must not see more than one that stayed",
@@ -146,6 +146,24 @@ const TABLE: [Difference; 13] = [
         then: &[],
         ours: ("HTTP/1.1", 0),
         theirs: (" 400 Bad Request", 1),
+    },
+    Difference {
+        what: "the key of etcd 0.4 that lists the machines can be read",
+        why: "old clients ask for it; servers since 2.0 do not have it, so no client of theirs does",
+        before: &[],
+        request: "GET /v2/keys/_etcd/machines HTTP/1.0",
+        then: &[],
+        ours: (" 200 OK", 1),
+        theirs: (" 404 Not Found", 1),
+    },
+    Difference {
+        what: "there is a page that founds registries for discovery",
+        why: "as at etcd's discovery service, which is another program",
+        before: &[],
+        request: "GET /new?size=0 HTTP/1.0",
+        then: &[],
+        ours: (" 404 Not Found", 0),
+        theirs: (" 404 Not Found", 1),
     },
     Difference {
         what: "the pages of API v3 do not exist",

@@ -55,6 +55,48 @@ fn methods_that_a_page_does_not_have() {
 }
 
 #[test]
+fn the_level_of_the_log_is_set() {
+    let Some(mut pair) = Pair::start() else { return };
+    for method in ["GET", "HEAD", "POST", "DELETE", "PATCH", "OPTIONS", "FOO"] {
+        pair.ask(&format!("{method} /config/local/log"));
+    }
+    for path in ["/config", "/config/local", "/config/local/log/", "/debug", "/debug/vars/", "/metrics/"] {
+        pair.ask(&format!("GET {path}"));
+        pair.ask(&format!("PUT {path}"));
+    }
+    for method in ["HEAD", "PUT", "POST", "DELETE"] {
+        pair.ask(&format!("{method} /debug/vars"));
+    }
+    for body in [
+        "{\"Level\":\"INFO\"}",
+        "{\"level\":\"debug\"}",
+        "{\"LEVEL\":\"T\",\"x\":[1]}",
+        "{\"Level\":\"WARN\"}",
+        "{\"Level\":\"WARNING\"} and more",
+        "{\"Level\":\"NO<>\\u0000\\u2028\\\"PE\"}",
+        "{\"Level\":\"\"}",
+        "{\"Level\":null}",
+        "{\"Level\":5}",
+        "{\"Level\":\"INFO\"",
+        "{}",
+        "null",
+        "[]",
+        "",
+        "{\"Level\":\"INFO\"}",
+    ] {
+        let request = format!(
+            "PUT /config/local/log HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let [ours, theirs] = pair.raw("PUT", request.as_bytes());
+        if let Some(why) = difference(&ours, &theirs) {
+            panic!("{body}: {why}\n{}\n{}", ours.text(), theirs.text());
+        }
+    }
+    pair.finish();
+}
+
+#[test]
 fn the_list_of_one_member() {
     let Some(mut pair) = Pair::start() else { return };
     for (method, path) in [

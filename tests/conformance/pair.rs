@@ -23,7 +23,8 @@ pub struct Pair {
     names: [Names; 2],
     /// How far times may be apart, in seconds: grows when the machine is slow.
     slack: i64,
-    differences: Vec<String>,
+    /// What was found so far.
+    pub differences: Vec<String>,
 }
 
 /// A request as bytes.

@@ -131,7 +131,7 @@ fn a_request_without_a_path_is_answered() {
 
 /// Idle watches, and what one of them may cost.
 const WATCHES: usize = 1000;
-const WATCH_BYTES: u64 = 24 << 10;
+const WATCH_BYTES: u64 = 6 << 10;
 
 #[test]
 fn a_thousand_idle_watches_cost_little_and_all_hear() {

@@ -144,7 +144,7 @@ fn in_gos_words(url: &str, attempt: &Attempt) -> String {
     let problem = if attempt.problem.starts_with("Connection refused") {
         format!("dial tcp {host}:{port}: connect: connection refused")
     } else {
-        attempt.problem.clone()
+        attempt.problem.to_string()
     };
     format!("Get \"{url}/health\": {problem}")
 }

@@ -133,7 +133,7 @@ pub(in crate::cli) async fn remove(id: &str, client: &Client, output: &Output) -
         eprintln!("Couldn't find a member in the cluster with an ID of {id}.");
         return Err(Failure::with_code(1, ""));
     }
-    client.remove_member(id, false).await.map_err(|error| {
+    client.remove_member(id, None).await.map_err(|error| {
         eprintln!("Received an error trying to remove member {id}: {}", output.words(&error));
         Failure::with_code(1, "")
     })?;

@@ -53,7 +53,7 @@ impl Remove {
             Ok(member) => member,
             // The server knows whether such a member was removed before.
             Err(unknown) => {
-                return match client.remove_member(&self.member, self.force).await {
+                return match client.remove_member(&self.member, Some(self.force)).await {
                     Err(ClientError::Declined { status: 410, message }) => Err(Failure::new(message)),
                     Err(_) => Err(unknown),
                     // The node that listed the members had not heard of it yet.
@@ -61,7 +61,7 @@ impl Remove {
                 };
             }
         };
-        client.remove_member(&member.id, self.force).await.map_err(Failure::new)?;
+        client.remove_member(&member.id, Some(self.force)).await.map_err(Failure::new)?;
         told(format, &member, format!("Removed member {} from cluster", member.id))
     }
 }

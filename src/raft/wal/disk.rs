@@ -6,10 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, mpsc};
+use std::time::Instant;
 
 use nix::fcntl::posix_fallocate;
 
 use super::super::faults;
+use super::super::metrics::{Metrics, observe};
 use super::super::watermark::Watermark;
 use super::recover::file_name;
 use super::{Files, Told};
@@ -55,6 +57,8 @@ pub struct Disk {
     pub durable_until: Arc<AtomicU64>,
     /// Where the number of the last durable record is noted.
     pub watermark: Watermark,
+    /// Where flushes are noted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Disk {
@@ -133,16 +137,27 @@ impl Disk {
             let file = match touched.take() {
                 Some((segment, file)) if segment == piece.segment => file,
                 before => {
-                    before.map_or(Ok(()), |(_, file)| file.sync_data())?;
+                    before.map_or(Ok(()), |(_, file)| self.flush(&file))?;
                     file(&self.files, piece.segment)?
                 }
             };
             file.write_all_at(&piece.bytes, piece.offset)?;
             touched = Some((piece.segment, file));
         }
-        touched.map_or(Ok(()), |(_, file)| file.sync_data())?;
+        touched.map_or(Ok(()), |(_, file)| self.flush(&file))?;
+        let appends = jobs.iter().filter(|job| job.next_entry > 0).count();
+        if appends > 0 {
+            self.metrics.flush_appends.observe(appends as f64);
+        }
         let last = jobs.iter().map(|job| job.last_record).max();
         last.map_or(Ok(()), |last| self.watermark.note(last))
+    }
+
+    fn flush(&self, file: &File) -> io::Result<()> {
+        let began = Instant::now();
+        file.sync_data()?;
+        observe(&self.metrics.flush, began.elapsed());
+        Ok(())
     }
 
     fn remove(&self, dropped: &[u64]) {

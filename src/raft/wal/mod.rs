@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
+use super::metrics::Metrics;
 use disk::{Disk, Job, Piece};
 use record::{About, Kind};
 use recover::{Place, Recovered, Segment};
@@ -66,7 +67,12 @@ impl Wal {
     ///
     /// # Errors
     /// The folder cannot be used, or a segment is damaged or missing; the error names it.
-    pub fn open(folder: &Path, segment_bytes: u64, watermark: Watermark) -> io::Result<(Self, Opened)> {
+    pub fn open(
+        folder: &Path,
+        segment_bytes: u64,
+        watermark: Watermark,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, Opened)> {
         std::fs::create_dir_all(folder)?;
         let log = recover::recover(folder)?;
         if log.number <= watermark.record() {
@@ -93,6 +99,7 @@ impl Wal {
             durable: durable.clone(),
             durable_until: durable_until.clone(),
             watermark,
+            metrics,
         };
         let jobs = disk.start()?;
         let committed = log.committed;

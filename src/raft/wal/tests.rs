@@ -15,7 +15,8 @@ struct Fixture {
 /// The log in `folder`, with its watermark beside it.
 fn open(folder: &TempDir) -> io::Result<(Wal, Opened)> {
     let watermark = Watermark::open(folder.path().join("watermark"), true)?;
-    Wal::open(&folder.path().join("log"), SEGMENT, watermark)
+    let metrics = Metrics::new().map_err(io::Error::other)?;
+    Wal::open(&folder.path().join("log"), SEGMENT, watermark, metrics)
 }
 
 impl Fixture {

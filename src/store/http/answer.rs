@@ -8,6 +8,9 @@ use warp::reply::Response;
 use crate::keyspace::{Refusal, json_string};
 use crate::store::StoreError;
 
+/// Etcd's words for a server that has too much to do.
+const BUSY: &str = "etcdserver: too many requests";
+
 /// A refusal in etcd's form: number, message, cause, and the store's index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
@@ -20,6 +23,16 @@ impl ApiError {
     /// A request that is wrong in itself: its index is 0.
     pub fn request(code: u16, cause: impl Into<Vec<u8>>) -> Self {
         Self { code, cause: cause.into(), index: 0 }
+    }
+
+    /// Nothing was done because too much is under way.
+    pub fn busy() -> Self {
+        Self::request(300, BUSY)
+    }
+
+    /// Whether it is that.
+    pub fn is_busy(&self) -> bool {
+        self.cause == BUSY.as_bytes()
     }
 
     /// The number's message and status (etcd `error/error.go`).
@@ -69,6 +82,9 @@ impl From<StoreError> for ApiError {
             }
             StoreError::TimedOut => Self::request(300, "etcdserver: request timed out"),
             StoreError::Unwilling(why) => Self::request(300, why),
+            StoreError::NoLeader => Self::request(300, "etcdserver: no leader"),
+            StoreError::Busy => Self::busy(),
+            error @ StoreError::TooManyWatches(_) => Self::request(300, format!("etcdserver: {error}")),
             StoreError::Stopping => Self::request(300, "etcdserver: server stopped"),
         }
     }

@@ -41,7 +41,7 @@ where
         ["backup"] => return method_not_allowed("GET"),
         ["restore", id] => begin_or_abort(method, id),
         ["restore", id, "commit"] => commit(method, id, query),
-        ["restore", id, number] => chunk(method, id, number, body).await,
+        ["restore", id, number] => chunk(api, method, id, number, headers, body).await,
         _ => return not_found(),
     };
     match step {
@@ -80,7 +80,7 @@ fn begin_or_abort(method: &Method, id: &str) -> Step {
     }
 }
 
-async fn chunk<S, B>(method: &Method, id: &str, number: &str, body: S) -> Step
+async fn chunk<S, B>(api: &Api, method: &Method, id: &str, number: &str, headers: &HeaderMap, body: S) -> Step
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
@@ -89,8 +89,8 @@ where
     if *method != Method::PUT {
         return Err(Box::new(method_not_allowed("PUT")));
     }
-    let read = body::up_to(body, FRAME_LIMIT).await;
-    let records = read.map_err(|_| bad("the chunk is too large or broke off"))?.into();
+    let read = body::up_to(body, FRAME_LIMIT, headers, api.store.limits()).await;
+    let records = read.map_err(|_| bad("the chunk is too large or broke off"))?.bytes.into();
     Ok(Restore::Chunk { id, number, records })
 }
 
@@ -123,7 +123,11 @@ fn store_error(error: &StoreError) -> Response {
         },
         StoreError::Refused(_) => StatusCode::BAD_REQUEST,
         StoreError::Unwilling(_) => StatusCode::CONFLICT,
-        StoreError::TimedOut | StoreError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        StoreError::TimedOut
+        | StoreError::NoLeader
+        | StoreError::Busy
+        | StoreError::TooManyWatches(_)
+        | StoreError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
     refusal(status, error)
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Buf;
 use futures_util::{Stream, StreamExt};
@@ -10,6 +11,7 @@ use warp::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use warp::reply::Response;
 
 use super::answer::ApiError;
+use crate::store::limits::{Limits, Room, SMALL_BODY_BYTES};
 
 /// Go's limit for forms: this many bytes pass, one more does not.
 pub const LIMIT_BYTES: usize = 10 << 20;
@@ -17,42 +19,123 @@ pub const LIMIT_BYTES: usize = 10 << 20;
 /// Up to so many unread bytes are read and forgotten so that the connection can go on, as in Go's server.
 const FORGET_BYTES: usize = 256 << 10;
 
-/// The whole body.
+/// How long the next piece of a body may take.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A body and the room that it takes; keep both until the body is no longer needed.
+#[derive(Debug)]
+pub struct Whole {
+    /// The body.
+    pub bytes: Vec<u8>,
+    _room: Option<Room>,
+}
+
+/// Why a body was not read whole.
+#[derive(Debug)]
+pub enum Broken {
+    /// It has more bytes than it may have.
+    TooLarge,
+    /// It broke off or did not go on.
+    Cut,
+    /// Too much is under way.
+    Busy,
+}
+
+/// The whole body, of up to [`LIMIT_BYTES`].
 ///
 /// # Errors
-/// 210 when it is too large or breaks off.
-pub async fn read<S, B>(body: S) -> Result<Vec<u8>, ApiError>
+/// 210 when it is too large or breaks off, 300 when too many large ones are under way.
+pub async fn read<S, B>(body: S, headers: &HeaderMap, limits: &Limits) -> Result<Whole, ApiError>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
-    up_to(body, LIMIT_BYTES).await
+    up_to(body, LIMIT_BYTES, headers, limits).await
 }
 
 /// The whole body, of `limit` bytes at most.
 ///
 /// # Errors
 /// As [`read`].
-pub async fn up_to<S, B>(body: S, limit: usize) -> Result<Vec<u8>, ApiError>
+pub async fn up_to<S, B>(
+    body: S,
+    limit: usize,
+    headers: &HeaderMap,
+    limits: &Limits,
+) -> Result<Whole, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = length.unwrap_or(limit).min(limit);
+    take(body, limit, Some((length, limits))).await.map_err(|broken| match broken {
+        Broken::TooLarge => ApiError::request(210, "http: POST too large"),
+        Broken::Cut => ApiError::request(210, "unexpected EOF"),
+        Broken::Busy => ApiError::busy(),
+    })
+}
+
+/// The whole body of a request that is always small.
+///
+/// # Errors
+/// It has more than `limit` bytes, or breaks off.
+pub async fn read_up_to<S, B>(body: S, limit: usize) -> Result<Vec<u8>, Broken>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send,
+    B: Buf,
+{
+    take(body, limit, None).await.map(|whole| whole.bytes)
+}
+
+/// Reads the body. What is not taken is passed over up to [`LIMIT_BYTES`], because a client that is still sending does
+/// not look for an answer.
+async fn take<S, B>(body: S, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
     let mut body = std::pin::pin!(body);
-    let mut bytes = Vec::new();
-    while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|_| ApiError::request(210, "unexpected EOF"))?;
+    let result = gather(&mut body, limit, room).await;
+    if matches!(result, Err(Broken::TooLarge | Broken::Busy)) {
+        let mut passed = 0;
+        while passed < LIMIT_BYTES
+            && let Ok(Some(Ok(piece))) = tokio::time::timeout(PIECE_TIMEOUT, body.next()).await
+        {
+            passed += piece.remaining();
+        }
+    }
+    result
+}
+
+/// Room is asked for once, for the length that was announced: who holds some and waits for more could wait for ever.
+async fn gather<S, B>(body: &mut S, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken>
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send + Unpin,
+    B: Buf,
+{
+    let mut whole = Whole { bytes: Vec::new(), _room: None };
+    while let Some(piece) = tokio::time::timeout(PIECE_TIMEOUT, body.next()).await.map_err(|_| Broken::Cut)? {
+        let mut piece = piece.map_err(|_| Broken::Cut)?;
+        let size = whole.bytes.len() + piece.remaining();
+        if size > limit {
+            return Err(Broken::TooLarge);
+        }
+        if let Some((length, limits)) = room
+            && whole._room.is_none()
+            && size > SMALL_BODY_BYTES
+        {
+            whole._room = Some(limits.body(length).await.ok_or(Broken::Busy)?);
+            whole.bytes.reserve_exact(length.saturating_sub(whole.bytes.len()));
+        }
         while piece.has_remaining() {
             let chunk = piece.chunk();
-            bytes.extend_from_slice(chunk);
+            whole.bytes.extend_from_slice(chunk);
             let length = chunk.len();
             piece.advance(length);
         }
-        if bytes.len() > limit {
-            return Err(ApiError::request(210, "http: POST too large"));
-        }
     }
-    Ok(bytes)
+    Ok(whole)
 }
 
 /// A request's body that knows how far it has been read.
@@ -98,10 +181,10 @@ where
         let waits = !self.begun && !empty && headers.contains_key(EXPECT);
         let mut left = FORGET_BYTES;
         while !waits && left > 0 {
-            match self.next().await {
-                None => return,
-                Some(Ok(piece)) => left = left.saturating_sub(piece.remaining()),
-                Some(Err(_)) => break,
+            match tokio::time::timeout(PIECE_TIMEOUT, self.next()).await {
+                Ok(None) => return,
+                Ok(Some(Ok(piece))) => left = left.saturating_sub(piece.remaining()),
+                Ok(Some(Err(_))) | Err(_) => break,
             }
         }
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -120,7 +203,7 @@ mod tests {
         let mut body = std::pin::pin!(body);
         let mut body = Unread::new(body.as_mut());
         if read_all {
-            read(&mut body).await.unwrap();
+            read(&mut body, &HeaderMap::new(), &Limits::new(1000, 1)).await.unwrap();
         }
         let headers =
             HeaderMap::from_iter(expect.then(|| (EXPECT, HeaderValue::from_static("100-continue"))));

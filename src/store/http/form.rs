@@ -1,5 +1,7 @@
 //! Forms as Go parses them: the body's fields before the query's, first occurrence wins, and the same complaints.
 
+use std::borrow::Cow;
+
 use warp::http::{HeaderMap, Method, header::CONTENT_TYPE};
 
 use super::answer::ApiError;
@@ -9,7 +11,30 @@ use super::path::percent_decode;
 /// Go's complaint about the separator of old.
 const SEMICOLON: &str = "invalid semicolon separator in query";
 
-/// The fields of body and query, in that order.
+/// The fields that mean something. Others are checked and forgotten, however many there are.
+const KNOWN: [&[u8]; 19] = [
+    b"value",
+    b"dir",
+    b"ttl",
+    b"prevExist",
+    b"prevValue",
+    b"prevIndex",
+    b"refresh",
+    b"noValueOnSuccess",
+    b"recursive",
+    b"sorted",
+    b"quorum",
+    b"wait",
+    b"waitIndex",
+    b"stream",
+    b"to",
+    b"force",
+    b"size",
+    b"chunks",
+    b"chain",
+];
+
+/// The fields of body and query, in that order, the first of each name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form(Vec<(Vec<u8>, Vec<u8>)>);
 
@@ -49,7 +74,11 @@ fn read(text: &[u8], fields: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String>
     for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
         let field = field(pair);
         match field {
-            Ok(field) => fields.push(field),
+            Ok(field) => {
+                if KNOWN.contains(&field.0.as_slice()) && fields.iter().all(|(name, _)| *name != field.0) {
+                    fields.push(field);
+                }
+            }
             Err(why) if why == SEMICOLON => result = Err(why),
             Err(why) => result = result.and(Err(why)),
         }
@@ -68,7 +97,10 @@ fn field(pair: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
 }
 
 fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
-    let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+    let spaced: Cow<'_, [u8]> = match text.contains(&b'+') {
+        true => text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect(),
+        false => text.into(),
+    };
     percent_decode(&spaced).ok_or_else(|| {
         let broken = (0..text.len())
             .filter(|i| text[*i] == b'%')
@@ -85,9 +117,11 @@ mod tests {
 
     #[test]
     fn the_body_comes_before_the_query() {
-        let form = Form::parse(Some(b"value=a+b%21&ttl=5"), "value=q&x").unwrap();
+        let form = Form::parse(Some(b"value=a+b%21&ttl=5"), "value=q&dir&x=1&ttl=6").unwrap();
         assert_eq!(form.get("value"), Some(&b"a b!"[..]));
-        assert_eq!(form.get("x"), Some(&b""[..]));
+        assert_eq!(form.get("dir"), Some(&b""[..]));
+        assert_eq!(form.get("ttl"), Some(&b"5"[..]));
+        assert_eq!(form.0.len(), 3, "what nobody asks for is not kept");
         assert_eq!(form.get("Value"), None);
     }
 

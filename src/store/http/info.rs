@@ -131,7 +131,9 @@ pub fn version() -> Response {
 /// `GET /health`: healthy when this node can read what the whole cluster has acknowledged.
 pub async fn health(store: &Store) -> Response {
     let check = tokio::time::timeout(HEALTH_TIMEOUT, store.wait_for(Consistency::Linearizable));
-    match check.await {
+    let checked = check.await;
+    store.metrics().health.count(matches!(checked, Ok(Ok(()))));
+    match checked {
         Ok(Ok(())) => {
             // etcd reads the root of its store to find out.
             store.count_gets(Tally { success: 1, fail: 0 });

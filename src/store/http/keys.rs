@@ -11,7 +11,13 @@ use super::guard::Pass;
 use super::params::Params;
 use super::{Api, body, guard, machines, watch};
 use crate::keyspace::{Action, Command, Compare, Content, Key};
-use crate::store::{Consistency, Done, StoreError};
+use crate::store::{Consistency, Done, Room, StoreError};
+
+/// The longest key, in bytes: twice what etcd's request line has room for.
+const KEY_BYTES: usize = 8 << 10;
+
+/// The most components of a key: what etcd's request line has room for.
+const KEY_DEPTH: usize = 2048;
 
 /// Answers a request for the key at `path`, which is decoded and clean.
 pub async fn answer<S, B>(
@@ -31,14 +37,19 @@ where
     }
     let cluster = api.store.node().identity().cluster;
     let done = async {
+        let limits = api.store.limits();
         let (form, checked) = has_form_body(method, headers);
-        let body = if form { Some(body::read(body).await?) } else { None };
+        let body = if form { Some(body::read(body, headers, limits).await?) } else { None };
         checked?;
-        let params = Params::parse(&Form::parse(body.as_deref(), query)?, method)?;
+        let form = Form::parse(body.as_ref().map(|body| body.bytes.as_slice()), query)?;
+        let params = Params::parse(&form, method)?;
+        drop(form);
+        drop(body);
         // A clean path has no dots left, so it always is a key.
         let key = Key::parse(path).ok_or_else(|| ApiError::request(209, "invalid key"))?;
         let write_wanted = !matches!(*method, Method::GET | Method::HEAD);
         let pass = guard::admit(api, headers, path, params.recursive, write_wanted).await?;
+        check_size(&key)?;
         match *method {
             _ if machines::has(&key) => machines::answer(api, method, &key, &params).await,
             Method::GET if params.wait && params.quorum != Some(true) => {
@@ -48,7 +59,12 @@ where
             _ => write(api, method, key, params).await,
         }
     };
-    done.await.unwrap_or_else(|error| error.into_response(cluster))
+    done.await.unwrap_or_else(|error| {
+        if error.is_busy() {
+            api.store.metrics().http.busy.inc();
+        }
+        error.into_response(cluster)
+    })
 }
 
 async fn get(api: &Api, key: &Key, params: &Params, mut pass: Pass) -> Result<Response, ApiError> {
@@ -59,10 +75,42 @@ async fn get(api: &Api, key: &Key, params: &Params, mut pass: Pass) -> Result<Re
     api.store.wait_for(consistency).await?;
     // What is read may be newer than what the check knew of.
     pass.confirm().await?;
-    let found = api.store.get(key, params.recursive, Consistency::Local).await?;
+    let found = api.store.get(key, params.recursive, Consistency::Local).await;
+    // It may have waited for room meanwhile.
+    pass.confirm().await?;
+    let found = found?;
     let indexes = Indexes { etcd: found.index, raft: found.raft_index, term: found.raft_term };
     let cluster = api.store.node().identity().cluster;
-    Ok(answer::keys(StatusCode::OK, found.json.into(), cluster, indexes))
+    let body = match found.room {
+        // Its place is free again when the last byte has gone out.
+        Some(room) => Bytes::from_owner(Listing { json: found.json, _room: room }),
+        None => found.json.into(),
+    };
+    Ok(answer::keys(StatusCode::OK, body, cluster, indexes))
+}
+
+/// A large answer and its place among them.
+struct Listing {
+    json: Vec<u8>,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Listing {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
+}
+
+/// Each directory above a key holds its own path, so what a key takes grows with its depth times its length.
+fn check_size(key: &Key) -> Result<(), ApiError> {
+    let bytes = key.as_bytes();
+    if bytes.len() > KEY_BYTES {
+        return Err(ApiError::request(209, format!("the key has more than {KEY_BYTES} bytes")));
+    }
+    if bytes.iter().filter(|byte| **byte == b'/').count() > KEY_DEPTH {
+        return Err(ApiError::request(209, format!("the key has more than {KEY_DEPTH} components")));
+    }
+    Ok(())
 }
 
 async fn write(api: &Api, method: &Method, key: Key, params: Params) -> Result<Response, ApiError> {

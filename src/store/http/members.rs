@@ -94,7 +94,7 @@ where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
-    let wish = wish(headers, body).await?;
+    let wish = wish(store, headers, body).await?;
     let member = store.add_member(wish.peer_urls, wish.replica).await;
     let member = member.map_err(|error| refusal(error, ""))?;
     Ok(lined(StatusCode::CREATED, &member))
@@ -106,7 +106,7 @@ where
     B: Buf,
 {
     let id = member_id(rest)?;
-    let wish = wish(headers, body).await?;
+    let wish = wish(store, headers, body).await?;
     match store.update_member(id, wish.peer_urls).await {
         Ok(()) => Ok(nothing()),
         // etcd has no words for this one.
@@ -166,15 +166,16 @@ fn member_id(text: &[u8]) -> Result<u64, Refusal> {
 }
 
 /// What the body asks for.
-async fn wish<S, B>(headers: &HeaderMap, body: S) -> Result<Wish, Refusal>
+async fn wish<S, B>(store: &Store, headers: &HeaderMap, body: S) -> Result<Wish, Refusal>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf,
 {
     check_type(headers)?;
     let bad = |words: String| Refusal(StatusCode::BAD_REQUEST, words);
-    let bytes = body::read(body).await.map_err(|_| bad("http: request body too large".into()))?;
-    read_wish(&bytes).map_err(bad)
+    let body = body::read(body, headers, store.limits()).await;
+    let body = body.map_err(|_| bad("http: request body too large".into()))?;
+    read_wish(&body.bytes).map_err(bad)
 }
 
 /// Only a type with parameters is trimmed and lower-cased, as in etcd.

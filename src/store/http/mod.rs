@@ -1,10 +1,14 @@
 //! The store's HTTP API: etcd's v2, over warp.
 
+mod admin;
 mod answer;
 mod auth;
 mod backup;
 mod body;
+mod conversation;
 mod discovery;
+mod exchange;
+mod figures;
 mod form;
 mod go;
 mod guard;
@@ -17,6 +21,7 @@ mod members;
 mod params;
 mod path;
 mod statistics;
+mod vigil;
 mod watch;
 
 use std::convert::Infallible;
@@ -25,29 +30,48 @@ use std::time::Duration;
 
 use bytes::Buf;
 use futures_util::Stream;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service;
 use warp::http::{HeaderMap, Method, Uri};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+pub use figures::Figures;
 pub use info::ETCD_SERVER as ETCD_VERSION;
 
 use super::Store;
+use super::limits::Room;
+use conversation::converse;
+use exchange::Routes;
+
 use answer::{method_not_allowed, not_found, with_cors};
 
 /// What every route works with.
 struct Api {
     store: Arc<Store>,
-    /// Ends what would otherwise last for ever: watches.
+    /// Ends what would otherwise last long: copies of everything.
     stop: CancellationToken,
 }
+
+/// How long data may stay unacknowledged by a client's machine, or not be taken by the client (tcp(7),
+/// TCP_USER_TIMEOUT).
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
+
+/// After so long a silence the system asks whether the client's machine is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// The answer on a connection too many.
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 71\r\n\
+Connection: close\r\n\r\n{\"message\":\"too many client connections to this node: try another one\"}";
+
+/// How long saying so may take.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Serves `listener` until `stop`; connections are tracked in `connections`, and finish the request at hand.
 pub async fn serve(
@@ -56,16 +80,27 @@ pub async fn serve(
     stop: CancellationToken,
     connections: TaskTracker,
 ) {
-    let api = Arc::new(Api { store, stop: stop.clone() });
-    let service = warp::service(routes(api));
+    let routes = pages(Arc::new(Api { store: store.clone(), stop: stop.clone() }));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(converse(stream, service.clone(), stop.clone()));
+            Ok((stream, peer)) => {
+                if let Err(error) = tune(&stream) {
+                    tracing::debug!(%error, "client connection lost early");
+                    continue;
+                }
+                let Some(room) = store.limits().connection() else {
+                    store.metrics().http.refused.inc();
+                    if let Some(room) = store.limits().refusal() {
+                        connections.spawn(refuse(stream, room));
+                    }
+                    continue;
+                };
+                let (routes, store, stop) = (routes.clone(), store.clone(), stop.clone());
+                connections.spawn(converse(stream, peer, room, routes, store, stop));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: existing connections go on, new ones wait a little.
@@ -76,42 +111,47 @@ pub async fn serve(
     }
 }
 
-async fn converse<S>(stream: TcpStream, service: S, stop: CancellationToken)
-where
-    S: tower_service::Service<hyper::Request<hyper::body::Incoming>, Response = Response, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "client connection lost early");
-        return;
-    }
-    let service = TowerToHyperService::new(service);
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+/// Settles how the system treats a client's connection: small answers go at once, one whose other end is gone is
+/// noticed, and one that takes nothing of an answer is ended.
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let millis = u32::try_from(UNACKNOWLEDGED_LIMIT.as_millis()).unwrap_or(u32::MAX);
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &seconds(KEEP_ALIVE))?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &seconds(KEEP_ALIVE))?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &millis)?;
+    Ok(())
+}
+
+/// Says that there are too many connections, and sees to it that the client can read it.
+async fn refuse(mut stream: TcpStream, _room: Room) {
+    let farewell = async {
+        stream.write_all(REFUSAL).await?;
+        stream.shutdown().await?;
+        // Closing with its request unread would reset the connection and take the answer with it.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // Whoever does not read it in time goes without.
+    let _ = tokio::time::timeout(REFUSAL_LIMIT, farewell).await;
+}
+
+/// The pages as each connection calls them.
+fn pages(api: Arc<Api>) -> Routes {
+    let service = warp::service(routes(api));
+    Arc::new(move |mut request| {
         // `CONNECT host:port` has no path, and warp panics without one.
         if request.uri().path_and_query().is_none() {
             *request.uri_mut() = Uri::from_static("/");
         }
-        service.call(request)
-    });
-    // Some clients of etcd look for the names as Go writes them.
-    let connection = http1::Builder::new()
-        .pipeline_flush(true)
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "client connection ended");
-    }
+        let mut service = service.clone();
+        Box::pin(async move {
+            match service.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        })
+    })
 }
 
 fn routes(
@@ -209,9 +249,15 @@ where
         b"/v2/stats/leader" if get => info::leader_stats(&api.store),
         b"/version" if get => info::version(),
         b"/health" if get => info::health(&api.store).await,
-        b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" | b"/version" | b"/health" => {
-            method_not_allowed("GET")
-        }
+        b"/metrics" => admin::metrics(&api.store).await,
+        b"/debug/vars" if get => admin::variables(&api.store),
+        b"/config/local/log" if *method == Method::PUT => match guard::require_root(api, headers).await {
+            Ok(()) => admin::set_level(body).await,
+            Err(denied) => denied,
+        },
+        b"/config/local/log" => method_not_allowed("PUT"),
+        b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" => method_not_allowed("GET"),
+        b"/version" | b"/health" | b"/debug/vars" => method_not_allowed("GET"),
         b"/new" => discovery::new_registry(api, method, query, headers).await,
         _ => not_found(),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::request::{Body, Request};
-use super::{forms, number, paths, seed};
+use super::{forms, length, paths, seed};
 use crate::common::store::Cluster;
 
 const REQUESTS: usize = 1500;
@@ -84,7 +84,7 @@ fn whole(request: &Request) -> Vec<u8> {
 #[test]
 fn mix_of_broken_requests_leaves_the_node_well() {
     let seed = seed();
-    let count = number("MUSTER_TEST_REQUESTS").map_or(REQUESTS, |count| count as usize);
+    let count = length(REQUESTS);
     println!("MUSTER_TEST_SEED={seed} MUSTER_TEST_REQUESTS={count}");
     let mut dice = Dice::new(seed);
     let cluster = Cluster::start(1, &[]);

@@ -1,7 +1,8 @@
 //! Long mixes of random requests: whatever the tables forgot. etcd is the model: both get the same, and whole answers
 //! are compared.
 //!
-//! `MUSTER_TEST_SEED` repeats a mix, `MUSTER_TEST_REQUESTS` says how long each is. On a difference the test prints
+//! `MUSTER_TEST_SEED` repeats a mix, `MUSTER_TEST_TIMES` makes each so many times as long, `MUSTER_TEST_REQUESTS` says
+//! exactly how long. On a difference the test prints
 //! both, and the shortest list of requests it can find that leads there.
 
 mod auth;
@@ -21,9 +22,8 @@ mod watches;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Pair;
-use crate::common::http::Answer;
 use dice::Dice;
-use play::{describe, play, shrink};
+use play::{Harm, describe, play, shrink};
 use request::Request;
 
 /// One thing to do on both servers.
@@ -57,7 +57,7 @@ impl Mix {
     /// Plays it with the seed and the length that the environment says.
     fn run(&self) {
         let seed = seed();
-        let count = number("MUSTER_TEST_REQUESTS").map_or(self.steps, |count| count as usize);
+        let count = length(self.steps);
         println!("MUSTER_TEST_SEED={seed} MUSTER_TEST_REQUESTS={count}");
         let steps = self.plan(seed, count);
         let Some(mut pair) = Pair::start() else { return };
@@ -97,6 +97,12 @@ impl Mix {
 fn seed() -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
     number("MUSTER_TEST_SEED").unwrap_or_else(now)
+}
+
+/// How many requests the environment asks for where `usual` are usual.
+fn length(usual: usize) -> usize {
+    let times = number("MUSTER_TEST_TIMES").unwrap_or(1) as usize;
+    number("MUSTER_TEST_REQUESTS").map_or(usual * times, |count| count as usize)
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -154,7 +160,7 @@ fn a_damaged_answer_in_a_mix_is_noticed_and_named() {
     let Some(mut pair) = Pair::start() else { return };
     let mut dice = Dice::new(1);
     let write = Step::Ask(Request::new("PUT", "~/damaged?ttl=1000").form("value=1"));
-    let damages: [(&str, &dyn Fn(&mut Answer)); 9] = [
+    let damages: [(&str, Harm); 9] = [
         ("another status", &|answer| answer.status += 1),
         ("a header that is gone", &|answer| drop(answer.headers.remove(0))),
         ("a header in other letters", &|answer| answer.headers[0].0.make_ascii_lowercase()),

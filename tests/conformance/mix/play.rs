@@ -49,8 +49,11 @@ pub struct Played {
     pub watches: usize,
 }
 
+/// What goes wrong with an answer.
+pub type Harm<'a> = &'a dyn Fn(&mut Answer);
+
 /// Damages an answer of ours: which step, and how.
-pub type Damage<'a> = Option<(usize, &'a dyn Fn(&mut Answer))>;
+pub type Damage<'a> = Option<(usize, Harm<'a>)>;
 
 /// Plays the steps one after the other.
 pub fn play(pair: &mut Pair, steps: &[Step], damage: Damage) -> Played {

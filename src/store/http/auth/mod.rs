@@ -22,7 +22,7 @@ use crate::store::Consistency;
 /// What was asked of one user or role.
 enum Asked {
     Get,
-    Put(Vec<u8>),
+    Put(body::Whole),
     Delete,
 }
 
@@ -92,7 +92,7 @@ where
             let asked = match *method {
                 Method::GET => Asked::Get,
                 Method::DELETE => Asked::Delete,
-                _ => match body::read(body).await {
+                _ => match body::read(body, headers, api.store.limits()).await {
                     Ok(body) => Asked::Put(body),
                     Err(_) => return of_cluster(api, input::unreadable()),
                 },

@@ -28,7 +28,7 @@ pub fn list(api: &Api) -> Bytes {
 pub async fn answer(api: &Api, name: &[u8], asked: Asked) -> Result<Response, Failure> {
     match asked {
         Asked::Get => get(api, name).await,
-        Asked::Put(body) => put(api, name, &body).await,
+        Asked::Put(body) => put(api, name, &body.bytes).await,
         Asked::Delete => {
             change(api, AuthCommand::DeleteRole { name: name.into() }).await?;
             Ok(json(StatusCode::OK, Bytes::new()))

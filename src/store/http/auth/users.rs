@@ -28,7 +28,7 @@ pub fn list(api: &Api) -> Bytes {
 pub async fn answer(api: &Api, name: &[u8], asked: Asked, query: &str) -> Result<Response, Failure> {
     match asked {
         Asked::Get => get(api, name, query).await,
-        Asked::Put(body) => put(api, name, &body).await,
+        Asked::Put(body) => put(api, name, &body.bytes).await,
         Asked::Delete => {
             count_gets(api, [api.store.auth().borrow().is_used()]);
             change(api, AuthCommand::DeleteUser { name: name.into() }).await?;
