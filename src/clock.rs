@@ -30,20 +30,24 @@ pub fn wall_nanos() -> i64 {
 /// machine that was paused, goes on where it was: clients could not refresh their keys in that time either.
 pub const LONGEST_STEP: Duration = Duration::from_millis(500);
 
-/// A node's reading of the cluster clock: the newest stamp it has seen, carried on by its own monotonic clock.
+/// A node's reading of the cluster clock. The leader lets it run by its own monotonic clock; a follower takes over what
+/// the leader tells it, and carries that on when it becomes leader itself.
 ///
-/// It only runs while it is *driven*: the leader drives it by being leader, a follower by hearing from the leader.
-/// The time of an election or an outage therefore does not count against any key.
+/// No reading is ever ahead of the leader's, or a key would run out early under the next one: a leader that was
+/// cut off and went on counting goes back to the reading of the one that followed it. The time of an election or an
+/// outage does not count against any key.
 #[derive(Debug)]
 pub struct ClusterClock {
     reading: i64,
     read_at: Instant,
+    /// The term of the leader that was followed last.
+    term: u64,
 }
 
 impl ClusterClock {
     /// A clock that starts at the newest stamp known to this node.
     pub fn new(reading: i64, now: Instant) -> Self {
-        Self { reading, read_at: now }
+        Self { reading, read_at: now, term: 0 }
     }
 
     /// Takes over a stamp seen in the log; an older one changes nothing.
@@ -62,14 +66,14 @@ impl ClusterClock {
         self.reading
     }
 
-    /// Skips the time up to `now` without counting it: nobody drove the clock meanwhile.
-    pub fn skip(&mut self, now: Instant) {
+    /// Takes over the reading of the leader of `term`; that of a new leader also when this clock was ahead of it.
+    pub fn follow(&mut self, term: u64, reading: i64, now: Instant) {
+        // Of what one leader tells, the highest counts: its messages may overtake each other.
+        if term == self.term && reading < self.reading {
+            return;
+        }
+        (self.term, self.reading) = (term, reading);
         self.read_at = self.read_at.max(now);
-    }
-
-    /// How long nobody has driven the clock.
-    pub fn idle(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.read_at)
     }
 
     /// The reading at `now` without moving the clock.
@@ -103,13 +107,28 @@ mod tests {
     }
 
     #[test]
-    fn undriven_time_is_skipped_and_newer_stamps_are_taken_over() {
+    fn newer_stamps_are_taken_over() {
         let start = Instant::now();
         let mut clock = ClusterClock::new(0, start);
-        clock.skip(start + SECOND / 4);
-        assert_eq!(clock.peek(start + SECOND / 4), 0);
         clock.observe(7 * NANOS, start + SECOND / 4);
         clock.observe(3 * NANOS, start + SECOND / 2);
         assert_eq!(clock.peek(start + SECOND / 4), 7 * NANOS);
+    }
+
+    #[test]
+    fn a_leader_that_was_cut_off_goes_back_to_the_reading_of_the_one_that_followed_it() {
+        let start = Instant::now();
+        let (mut old, mut new) = (ClusterClock::new(0, start), ClusterClock::new(0, start));
+        for step in 1..=30 {
+            old.drive(start + SECOND / 10 * step);
+        }
+        // The new one hears nothing for 2 s, then leads: a key that it stamps for 4 s must last for 4 s.
+        let stamped = new.drive(start + SECOND * 2);
+        let told = new.drive(start + SECOND * 3);
+        assert!(old.peek(start + SECOND * 3) > told);
+        old.follow(2, told, start + SECOND * 3);
+        assert!(old.drive(start + SECOND * 3) <= stamped + NANOS);
+        old.follow(2, stamped, start + SECOND * 3);
+        assert_eq!(old.peek(start + SECOND * 3), told, "a message that was overtaken");
     }
 }

@@ -207,5 +207,7 @@ fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
             stop.cancel();
         });
     }
+    // Its default is to end the process at once. Handled, a file that may not grow is an error that the log reports.
+    drop(signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?);
     Ok(())
 }

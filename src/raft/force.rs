@@ -38,7 +38,10 @@ impl Storage {
         let commands = postcard::to_allocvec(&vec![command]).map_err(io::Error::other)?.into();
         // The clock's reading of the data is kept: time does not go back for a stamp that is older.
         let at = Stamp { clock: i64::MIN, wall: wall_nanos() };
-        let ticket = Ticket { node: me, session: super::unique(), seq: 1 };
+        // A run of its own, between the earlier ones and this one.
+        let session = self.run;
+        self.run = self.hard_state.next_run(session)?;
+        let ticket = Ticket { node: me, session, seq: 1 };
         let alone = Membership::new(vec![BTreeSet::from([me])], BTreeMap::from([(me, peer)]));
         let alone = alone.map_err(io::Error::other)?;
         let place = |further: u64| LogId::new(*last.committed_leader_id(), last.index + further);

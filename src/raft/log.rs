@@ -21,6 +21,7 @@ use super::hard_state::HardState;
 use super::metrics::{Metrics, observe};
 use super::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
+use super::watermark::Watermark;
 
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
@@ -57,7 +58,8 @@ impl LogStore {
     /// # Errors
     /// The folder cannot be used, or what it holds is damaged or incomplete; the error names it.
     pub fn open(folder: &Path, hard_state: HardState, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, metrics.clone())?;
+        let watermark = Watermark::open(folder.with_file_name("watermark"), !folder.exists())?;
+        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, watermark, metrics.clone())?;
         let Opened { purged, vote: noted, committed, fresh } = opened;
         let vote: Option<RaftVote> = hard_state.read(VOTE)?;
         if fresh && vote.is_some() {
@@ -80,7 +82,13 @@ impl LogStore {
 
     /// The last entry that is no longer in the log because a snapshot has it.
     pub fn purged(&self) -> Option<RaftLogId> {
-        *self.0.purged.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0.purged)
+    }
+
+    /// Nothing was ever written here.
+    pub fn is_untouched(&self) -> bool {
+        let (first, next) = self.0.wal.range();
+        first == next && self.purged().is_none() && lock(&self.0.vote).is_none()
     }
 
     /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
@@ -148,7 +156,7 @@ impl LogStore {
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.cache)
     }
 
     /// Runs `work`, which writes, and waits until that is durable.
@@ -222,6 +230,10 @@ impl LogStore {
         let found = self.0.wal.read(index, index + 1, READ_BYTES)?;
         found.first().map(|bytes| decode(bytes, "entry")).transpose()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lost(folder: &Path, what: &str) -> io::Error {
@@ -318,7 +330,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
-        Ok(*self.0.vote.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(*lock(&self.0.vote))
     }
 }
 
@@ -339,7 +351,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
         let bytes = encode(vote)?;
         self.durable(|wal, told| wal.note_vote(bytes, told)).await?;
-        *self.0.vote.lock().unwrap_or_else(PoisonError::into_inner) = Some(*vote);
+        *lock(&self.0.vote) = Some(*vote);
         Ok(())
     }
 
@@ -393,7 +405,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.cache().retain(|index| index > upto.index);
         let id = encode(&upto)?;
         self.durable(|wal, told| wal.purge(upto.index, id, told)).await?;
-        *self.0.purged.lock().unwrap_or_else(PoisonError::into_inner) = Some(upto);
+        *lock(&self.0.purged) = Some(upto);
         Ok(())
     }
 }

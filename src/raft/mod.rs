@@ -4,6 +4,7 @@
 mod belong;
 mod channel;
 mod copy;
+mod faults;
 mod force;
 mod hard_state;
 mod introduce;
@@ -27,6 +28,7 @@ mod steward;
 mod storage;
 mod types;
 mod wal;
+mod watermark;
 mod wire;
 
 pub use copy::copy_alone;

@@ -21,7 +21,7 @@ use url::Url;
 use super::channel::{Channel, Connection};
 use super::metrics::PeerMetrics;
 use super::notes::Notes;
-use super::state::SnapshotFile;
+use super::state::{SnapshotFile, StateMachine};
 use super::types::{Peer, RaftVote, TypeConfig};
 use super::wire::{CHUNK_BYTES, Hello, Request, Response};
 
@@ -47,21 +47,21 @@ pub enum Lane {
 }
 
 /// The ways to all members. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Peers(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     cluster: u64,
     me: u64,
     notes: Arc<Notes>,
+    state: StateMachine,
     channels: Mutex<HashMap<(u64, Lane), (Peer, Channel)>>,
 }
 
 impl Peers {
-    /// The ways from member `me` of `cluster`.
-    pub fn new(cluster: u64, me: u64, notes: Arc<Notes>) -> Self {
-        Self(Arc::new(Inner { cluster, me, notes, channels: Mutex::default() }))
+    /// The ways from member `me` of `cluster`, which tell others its reading of the cluster clock in `state`.
+    pub fn new(cluster: u64, me: u64, notes: Arc<Notes>, state: StateMachine) -> Self {
+        Self(Arc::new(Inner { cluster, me, notes, state, channels: Mutex::default() }))
     }
 
     /// The way to `target`, at the addresses that `peer` has.
@@ -111,6 +111,7 @@ pub struct Link {
     target: u64,
     channel: Channel,
     figures: Figures,
+    state: StateMachine,
 }
 
 /// Where it is noted how a member takes AppendEntries.
@@ -140,7 +141,7 @@ impl Peers {
         let notes = self.0.notes.clone();
         let metrics = notes.metrics().peer(target);
         let figures = Figures { target, notes, metrics };
-        Link { target, channel: self.channel(target, node, lane), figures }
+        Link { target, channel: self.channel(target, node, lane), figures, state: self.0.state.clone() }
     }
 }
 
@@ -179,15 +180,15 @@ fn unexpected(response: Response) -> io::Error {
     }
 }
 
-/// Sends an AppendEntries at once and gives a future of the answer.
+/// Sends an AppendEntries with the reading of the clock at once and gives a future of the answer.
 fn append(
     connection: &Connection,
-    request: AppendEntriesRequest<TypeConfig>,
+    request: Request,
     limit: Duration,
     figures: Figures,
 ) -> impl Future<Output = Result<AppendEntriesResponse<TypeConfig>, RpcError>> + Send + use<> {
     let began = Instant::now();
-    let sent = connection.send(&Request::Append(request));
+    let sent = connection.send(&request);
     async move {
         let sent = sent.inspect_err(|_| figures.unreached());
         let (bytes, answer) = sent.map_err(|e| unreachable(&e))?;
@@ -255,6 +256,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let connecting = tokio::time::timeout(option.hard_ttl(), self.channel.connection());
         let connection = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let connection = connection.inspect_err(|_| self.figures.unreached()).map_err(|e| unreachable(&e))?;
+        let request = Request::Lead { clock: self.state.drive(), append: request };
         append(&connection, request, option.hard_ttl(), self.figures.clone()).await
     }
 
@@ -274,10 +276,11 @@ impl RaftNetworkV2<TypeConfig> for Link {
             let connection =
                 connection.inspect_err(|_| self.figures.unreached()).map_err(|e| unreachable(&e))?;
             let input = stream::iter([first]).chain(input);
-            let figures = self.figures.clone();
+            let (figures, state) = (self.figures.clone(), self.state.clone());
             let answers = input.map(move |request| {
                 let prev = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+                let request = Request::Lead { clock: state.drive(), append: request };
                 let answer = append(&connection, request, APPEND_TIMEOUT, figures.clone());
                 async move { answer.await.map(|answer| answer.into_stream_result(prev, last)) }
             });

@@ -21,7 +21,7 @@ use super::storage::{IDENTITY, Identity, Storage};
 use super::types::{Peer, Proposal, Raft, Ticket};
 use super::wire::{Hello, Request, Response};
 use super::{belong, steward};
-use crate::clock::{ClusterClock, LONGEST_STEP, Stamp, wall_nanos};
+use crate::clock::{ClusterClock, Stamp, wall_nanos};
 use crate::keyspace::Memory;
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
@@ -98,11 +98,12 @@ impl Node {
         // Entries that are neither in the log nor in the snapshot are lost; an empty state in their place is not.
         let applied = state.read().applied;
         if log.purged() > applied {
-            let what = "the log begins behind the newest snapshot: a snapshot is missing in the data folder";
+            let what =
+                "damaged: the log begins behind the newest snapshot; a snapshot is missing in snapshots/";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let notes = Arc::new(Notes::new(metrics));
-        let peers = Peers::new(identity.cluster, identity.member, notes.clone());
+        let peers = Peers::new(identity.cluster, identity.member, notes.clone(), state.clone());
         let config = config(tuning).map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
             .await
@@ -239,21 +240,10 @@ impl Node {
         self.state.clock().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a follower's cluster clock run on: time counts while there is a leader.
-    pub(super) fn heard_from_leader(&self) {
-        let now = Instant::now();
-        let mut clock = self.clock();
-        if clock.idle(now) > LONGEST_STEP {
-            clock.skip(now);
-        } else {
-            clock.drive(now);
-        }
-    }
-
     /// The leader's reading of the cluster clock, in nanoseconds; lets it run up to now. Call it at least every
-    /// [`LONGEST_STEP`] while leading, or time is lost.
+    /// [`LONGEST_STEP`](crate::clock::LONGEST_STEP) while leading, or time is lost.
     pub fn drive_clock(&self) -> i64 {
-        self.clock().drive(Instant::now())
+        self.state.drive()
     }
 
     /// This node's reading of the cluster clock, in nanoseconds.
@@ -388,7 +378,9 @@ impl Node {
 
     /// As the leader: stamps and proposes a batch, and answers when it has been applied here.
     pub(super) async fn propose_here(&self, ticket: Ticket, commands: Bytes) -> Response {
-        let at = Stamp { clock: self.drive_clock(), wall: wall_nanos() };
+        // Another may have been asked by mistake; it must not count time that the leader may not count.
+        let clock = if self.is_leader() { self.drive_clock() } else { self.read_clock() };
+        let at = Stamp { clock, wall: wall_nanos() };
         match self.raft.client_write(Proposal { at, ticket, commands }).await {
             Ok(_) => Response::Proposed,
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {

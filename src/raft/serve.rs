@@ -95,7 +95,7 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
                     sink.send(wire::encode(number, &refusal)?).await?;
                     continue;
                 }
-                if matches!(request, Request::Append(_)) {
+                if matches!(request, Request::Append(_) | Request::Lead { .. }) {
                     node.notes().received(bytes);
                 }
                 match request {
@@ -147,7 +147,15 @@ async fn answer(node: &Node, request: Request) -> Response {
             let answer = node.raft().append_entries(request).await;
             if matches!(&answer, Ok(answer) if answer.is_success()) {
                 node.notes().heard();
-                node.heard_from_leader();
+            }
+            answer.map_or_else(|e| failed(&e), Response::Append)
+        }
+        Request::Lead { clock, append } => {
+            let term = append.vote.leader_id.term;
+            let answer = node.raft().append_entries(append).await;
+            if matches!(&answer, Ok(answer) if answer.is_success()) {
+                node.notes().heard();
+                node.state().follow(term, clock);
             }
             answer.map_or_else(|e| failed(&e), Response::Append)
         }

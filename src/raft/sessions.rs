@@ -26,10 +26,13 @@ struct Session {
 impl Sessions {
     /// Takes note of a batch that is about to be applied; `false` when it was applied before.
     ///
-    /// A node that starts anew begins a new session; batches of an older one that still arrive count as new, because
-    /// nothing tells sessions apart in time, and nobody waits for them any more.
+    /// A node that starts anew begins a session with a higher number. Batches of an older one that still arrive are
+    /// refused: nobody waits for them any more, and they may have been applied in their time.
     pub fn admit(&mut self, ticket: Ticket) -> bool {
         let session = self.0.entry(ticket.node).or_default();
+        if ticket.session < session.id {
+            return false;
+        }
         if session.id != ticket.session {
             *session = Session { id: ticket.session, ..Session::default() };
         }
@@ -45,6 +48,11 @@ impl Sessions {
             session.floor += 1;
         }
         true
+    }
+
+    /// The newest session of a node, 0 if there was none.
+    pub fn newest(&self, node: u64) -> u64 {
+        self.0.get(&node).map_or(0, |session| session.id)
     }
 
     /// Keeps only the sessions of the nodes that `keep` accepts: who was removed never comes back.
@@ -79,6 +87,15 @@ mod tests {
         assert!(sessions.admit(ticket(9, 1)));
         assert!(sessions.admit(ticket(10, 1)));
         assert!(!sessions.admit(ticket(10, 1)));
+    }
+
+    #[test]
+    fn a_batch_of_an_earlier_run_that_arrives_late_is_not_applied_again() {
+        let mut sessions = Sessions::default();
+        assert!(sessions.admit(ticket(9, 1)));
+        assert!(sessions.admit(ticket(10, 1)));
+        assert!(!sessions.admit(ticket(9, 1)), "sent twice, the second time through a new leader");
+        assert_eq!((sessions.newest(1), sessions.newest(2)), (10, 0));
     }
 
     #[test]

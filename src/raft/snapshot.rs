@@ -76,7 +76,7 @@ pub fn publish(part: &Path, path: &Path) -> io::Result<()> {
 /// # Errors
 /// The file cannot be read or is damaged; the error names it.
 pub fn load(path: &Path, history: impl Into<Memory>) -> io::Result<(Meta, Keyspace)> {
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("snapshot {}: {e}", path.display()));
+    let named = |e| named(path, e);
     let mut input = BufReader::new(File::open(path).map_err(named)?);
     read_all(&mut input, history.into()).map_err(named)
 }
@@ -86,8 +86,17 @@ pub fn load(path: &Path, history: impl Into<Memory>) -> io::Result<(Meta, Keyspa
 /// # Errors
 /// The file cannot be read or its head is damaged; the error names it.
 pub fn read_meta(path: &Path) -> io::Result<Meta> {
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("snapshot {}: {e}", path.display()));
+    let named = |e| named(path, e);
     read_head(&mut BufReader::new(File::open(path).map_err(named)?)).map_err(named)
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    let file = path.display();
+    let text = match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("snapshot {file}: damaged: it ends too soon"),
+        _ => format!("snapshot {file}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
 }
 
 fn read_head(input: &mut impl Read) -> io::Result<Meta> {

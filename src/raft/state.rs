@@ -127,6 +127,16 @@ impl StateMachine {
         &self.0.clock
     }
 
+    /// Takes over the reading of the cluster clock that the leader of `term` told.
+    pub fn follow(&self, term: u64, reading: i64) {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).follow(term, reading, Instant::now());
+    }
+
+    /// As the leader: lets the cluster clock run up to now and reads it, in nanoseconds.
+    pub fn drive(&self) -> i64 {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).drive(Instant::now())
+    }
+
     fn observe(&self, stamp: i64) {
         self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(stamp, Instant::now());
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::hard_state::HardState;
 use super::log::LogStore;
 use super::metrics::Metrics;
-use super::snapshot::Folder;
+use super::snapshot::{self, Folder};
 
 /// The name under which the identity is kept.
 pub(super) const IDENTITY: &str = "identity";
@@ -34,6 +34,8 @@ pub struct Storage {
     pub(super) metrics: Arc<Metrics>,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
+    /// This run of the node: higher than any before.
+    pub run: u64,
     /// The member was removed from its cluster for good.
     pub removed: bool,
 }
@@ -47,16 +49,24 @@ impl Storage {
     /// Opens or makes the data folder of a node.
     ///
     /// # Errors
-    /// The folder cannot be used, or another process uses it.
+    /// The folder cannot be used, another process uses it, or it does not hold all that was acknowledged.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
         let hard_state = HardState::open(&data_dir.join("state"))?;
-        let identity = hard_state.read(IDENTITY)?;
+        let identity: Option<Identity> = hard_state.read(IDENTITY)?;
         let metrics = Metrics::new().map_err(io::Error::other)?;
         let log = LogStore::open(&data_dir.join("log"), hard_state.clone(), metrics.clone())?;
+        let newest = folder.newest()?;
+        if identity.is_none() && (newest.is_some() || !log.is_untouched()) {
+            let what = format!("damaged {}/state: it does not say whose the log is", data_dir.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let sessions = newest.map(|path| snapshot::read_meta(&path)).transpose()?.map(|meta| meta.sessions);
+        let applied = identity.as_ref().zip(sessions).map_or(0, |(id, sessions)| sessions.newest(id.member));
+        let run = hard_state.next_run(applied)?;
         let removed = hard_state.read(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, hard_state, folder, metrics, identity, removed })
+        Ok(Self { log, hard_state, folder, metrics, identity, run, removed })
     }
 
     /// Whether raft has never run with it, even if it is known already whose it is.

@@ -46,7 +46,7 @@ pub struct Peer {
 pub struct Ticket {
     /// The node that took the commands from its clients.
     pub node: u64,
-    /// That node's run: different after each start.
+    /// That node's run: higher after each start.
     pub session: u64,
     /// Counts the batches of that run from 1.
     pub seq: u64,

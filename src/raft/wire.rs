@@ -96,12 +96,19 @@ pub enum Request {
         /// This one, or whoever is best prepared.
         to: Option<u64>,
     },
+    /// `Append` with the leader's reading of the cluster clock, in nanoseconds.
+    Lead {
+        /// The reading.
+        clock: i64,
+        /// Raft's AppendEntries, as in `Append`.
+        append: AppendEntriesRequest<TypeConfig>,
+    },
 }
 
 /// The answer to a [`Request`].
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Response {
-    /// To `Append`.
+    /// To `Append` and `Lead`.
     Append(AppendEntriesResponse<TypeConfig>),
     /// To `Vote` and `PreVote`.
     Vote(VoteResponse<TypeConfig>),

@@ -49,16 +49,16 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk for this run of member `node`, at which up to `watchers` may wait.
+    /// A desk for run `session` of member `node`, at which up to `watchers` may wait.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn new(node: u64, watchers: u64, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn new(node: u64, session: u64, watchers: u64, metrics: Arc<Metrics>) -> io::Result<Self> {
         let hub = Arc::new(Hub::new(watchers));
         let fanout = Fanout::start(hub.clone(), metrics.clone())?;
         Ok(Self {
             node,
-            session: crate::raft::unique(),
+            session,
             waiting: Mutex::default(),
             hub,
             auth: watch::Sender::default(),

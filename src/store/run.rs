@@ -166,7 +166,8 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunEr
     }
     let Origin { identity, founders } = origin(settings, &storage).await?;
     let metrics = Metrics::new(storage.metrics().registry()).map_err(io::Error::other).map_err(unusable)?;
-    let desk = Desk::new(identity.member, settings.max_watchers, metrics).map(Arc::new).map_err(unusable)?;
+    let desk = Desk::new(identity.member, storage.run, settings.max_watchers, metrics);
+    let desk = desk.map(Arc::new).map_err(unusable)?;
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
         election: settings.election,

@@ -29,6 +29,8 @@ pub struct Node {
     data: PathBuf,
     log: PathBuf,
     child: Option<Child>,
+    /// Variables for its next start.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -116,7 +118,7 @@ impl Node {
         arguments.extend(more.iter().map(|word| word.to_string()));
         let log = folder.join(format!("{name}.log"));
         let [client_port, peer_port] = ports;
-        Self { name, client_port, peer_port, arguments, data, log, child: None }
+        Self { name, client_port, peer_port, arguments, data, log, child: None, environment: Vec::new() }
     }
 
     /// Its name.
@@ -188,12 +190,29 @@ impl Node {
         self.wait_until_healthy();
     }
 
+    /// Starts it again with the same data; an error when it ends instead of serving.
+    pub fn try_start(&mut self) -> Result<(), String> {
+        self.launch();
+        let until = Instant::now() + START_LIMIT;
+        while !self.is_healthy() {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("the node's state"));
+            if let Some(status) = ended {
+                self.child = None;
+                return Err(format!("{} ended at its start: {status}", self.name));
+            }
+            assert!(Instant::now() < until, "{} does not serve after {START_LIMIT:?}", self.name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Starts it without waiting.
     pub fn launch(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_muster"))
             .arg("store")
             .args(&self.arguments)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -241,6 +260,22 @@ impl Node {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().expect("the node's state")?;
+        self.child = None;
+        Some(status)
+    }
+
+    /// From now on no file of it can grow beyond so many bytes; writes beyond fail with EFBIG.
+    pub fn limit_files(&self, bytes: u64) {
+        let pid = self.child.as_ref().expect("the node runs").id().to_string();
+        let limit = format!("--fsize={bytes}:{bytes}");
+        let status =
+            Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit (util-linux)");
+        assert!(status.success(), "prlimit {limit}");
     }
 
     /// Sends a signal and leaves it at that.

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use nix::fcntl::posix_fallocate;
 
+use super::super::faults;
 use super::super::metrics::{Metrics, observe};
+use super::super::watermark::Watermark;
 use super::recover::file_name;
 use super::{Files, Told};
 
@@ -53,6 +55,8 @@ pub struct Disk {
     pub durable: Arc<AtomicU64>,
     /// The index behind the last durable entry.
     pub durable_until: Arc<AtomicU64>,
+    /// Where the number of the last durable record is noted.
+    pub watermark: Watermark,
     /// Where flushes are noted.
     pub metrics: Arc<Metrics>,
 }
@@ -64,11 +68,27 @@ impl Disk {
     /// The system has no thread to spare.
     pub fn start(self) -> io::Result<mpsc::Sender<Job>> {
         let (jobs, queue) = mpsc::channel();
-        std::thread::Builder::new().name("log-flush".into()).spawn(move || self.run(&queue))?;
+        let run = if faults::acknowledges_early() { Self::run_early } else { Self::run };
+        std::thread::Builder::new().name("log-flush".into()).spawn(move || run(self, &queue))?;
         Ok(jobs)
     }
 
-    fn run(&self, queue: &mpsc::Receiver<Job>) {
+    /// As no store may do it: tells first and writes later. Tests see to it that they notice.
+    fn run_early(mut self, queue: &mpsc::Receiver<Job>) {
+        let mut held: Vec<Job> = Vec::new();
+        while let Ok(mut job) = queue.recv() {
+            let told = std::mem::replace(&mut job.told, Box::new(drop));
+            held.push(job);
+            if held.iter().map(weight).sum::<usize>() >= FLUSH_BYTES {
+                let held = std::mem::take(&mut held);
+                told(self.write(&held).map(|()| self.advance(&held)));
+            } else {
+                told(Ok(()));
+            }
+        }
+    }
+
+    fn run(mut self, queue: &mpsc::Receiver<Job>) {
         let mut failed: Option<io::Error> = None;
         while let Ok(first) = queue.recv() {
             let mut bytes = weight(&first);
@@ -84,10 +104,7 @@ impl Disk {
                 failed = self.write(&jobs).err();
             }
             if failed.is_none() {
-                for job in &jobs {
-                    self.durable.fetch_max(job.last_record, Ordering::AcqRel);
-                    self.durable_until.fetch_max(job.next_entry, Ordering::AcqRel);
-                }
+                self.advance(&jobs);
             }
             let tell = |job: Job| (job.told)(failed.as_ref().map_or(Ok(()), |error| Err(copy(error))));
             let (purges, others): (Vec<_>, Vec<_>) =
@@ -102,7 +119,14 @@ impl Disk {
         }
     }
 
-    fn write(&self, jobs: &[Job]) -> io::Result<()> {
+    fn advance(&self, jobs: &[Job]) {
+        for job in jobs {
+            self.durable.fetch_max(job.last_record, Ordering::AcqRel);
+            self.durable_until.fetch_max(job.next_entry, Ordering::AcqRel);
+        }
+    }
+
+    fn write(&mut self, jobs: &[Job]) -> io::Result<()> {
         let pieces = || jobs.iter().flat_map(|job| &job.pieces);
         // A segment that the log goes on in exists before the one before says so.
         for piece in pieces().filter(|piece| piece.offset == 0) {
@@ -125,7 +149,8 @@ impl Disk {
         if appends > 0 {
             self.metrics.flush_appends.observe(appends as f64);
         }
-        Ok(())
+        let last = jobs.iter().map(|job| job.last_record).max();
+        last.map_or(Ok(()), |last| self.watermark.note(last))
     }
 
     fn flush(&self, file: &File) -> io::Result<()> {

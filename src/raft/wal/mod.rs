@@ -20,6 +20,8 @@ use disk::{Disk, Job, Piece};
 use record::{About, Kind};
 use recover::{Place, Recovered, Segment};
 
+use super::watermark::Watermark;
+
 /// Told once a write is durable, or why it is not.
 pub type Told = Box<dyn FnOnce(io::Result<()>) + Send>;
 
@@ -61,13 +63,21 @@ pub struct Opened {
 }
 
 impl Wal {
-    /// Opens or makes the log in `folder`.
+    /// Opens or makes the log in `folder`, which must hold at least what `watermark` says.
     ///
     /// # Errors
     /// The folder cannot be used, or a segment is damaged or missing; the error names it.
-    pub fn open(folder: &Path, segment_bytes: u64, metrics: Arc<Metrics>) -> io::Result<(Self, Opened)> {
+    pub fn open(
+        folder: &Path,
+        segment_bytes: u64,
+        watermark: Watermark,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, Opened)> {
         std::fs::create_dir_all(folder)?;
         let log = recover::recover(folder)?;
+        if log.number <= watermark.record() {
+            return Err(recover::too_short(folder, &log, &watermark));
+        }
         if let Some(path) = &log.torn {
             tracing::warn!(file = %path.display(), "a write that was never finished is cut off the log");
         }
@@ -88,6 +98,7 @@ impl Wal {
             files: files.clone(),
             durable: durable.clone(),
             durable_until: durable_until.clone(),
+            watermark,
             metrics,
         };
         let jobs = disk.start()?;

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::super::watermark::Watermark;
 use super::record::{self, End, Found, Kind};
 
 /// Where an entry lies.
@@ -56,6 +57,14 @@ fn damaged(path: &Path, what: impl std::fmt::Display) -> io::Error {
     let advice =
         "remove this member from the cluster, empty its data folder and add it again, or restore a backup";
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged log {}: {what}; {advice}", path.display()))
+}
+
+/// The log ends before a record that was flushed, although nothing that it holds shows that.
+pub fn too_short(folder: &Path, log: &Recovered, watermark: &Watermark) -> io::Error {
+    let newest =
+        log.segments.back().map_or_else(|| folder.to_path_buf(), |s| folder.join(file_name(s.number)));
+    let (last, flushed, file) = (log.number - 1, watermark.record(), watermark.path().display());
+    damaged(&newest, format!("it ends with record {last}, but {file} says that record {flushed} was flushed"))
 }
 
 /// The name of a segment's file.

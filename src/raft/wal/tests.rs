@@ -12,10 +12,17 @@ struct Fixture {
     wal: Option<Wal>,
 }
 
+/// The log in `folder`, with its watermark beside it.
+fn open(folder: &TempDir) -> io::Result<(Wal, Opened)> {
+    let watermark = Watermark::open(folder.path().join("watermark"), true)?;
+    let metrics = Metrics::new().map_err(io::Error::other)?;
+    Wal::open(&folder.path().join("log"), SEGMENT, watermark, metrics)
+}
+
 impl Fixture {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let (wal, opened) = Wal::open(folder.path(), SEGMENT, Metrics::new().unwrap()).unwrap();
+        let (wal, opened) = open(&folder).unwrap();
         assert!(opened.fresh);
         Self { folder, wal: Some(wal) }
     }
@@ -39,8 +46,7 @@ impl Fixture {
     /// Closes the log and opens it again.
     fn reopen(&mut self) -> io::Result<Opened> {
         self.wal = None;
-        let (wal, opened) =
-            Wal::open(self.folder.path(), SEGMENT, Metrics::new().map_err(io::Error::other)?)?;
+        let (wal, opened) = open(&self.folder)?;
         self.wal = Some(wal);
         Ok(opened)
     }
@@ -48,15 +54,18 @@ impl Fixture {
     /// The same files, closed.
     fn copy(&self) -> Self {
         let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("log")).unwrap();
         for file in self.files() {
-            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+            std::fs::copy(&file, folder.path().join("log").join(file.file_name().unwrap())).unwrap();
         }
         Self { folder, wal: None }
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> =
-            std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(self.folder.path().join("log"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         files.sort();
         files
     }
@@ -151,7 +160,7 @@ fn a_segment_that_was_made_but_not_yet_needed_is_no_damage() {
     let about = About { kind: Kind::Begin, index: 5, number: 8, durable: 6, committed: 0 };
     record::write(&mut bytes, about, &begin);
     bytes.resize(usize::try_from(SEGMENT).unwrap(), 0);
-    std::fs::write(log.folder.path().join(recover::file_name(2)), bytes).unwrap();
+    std::fs::write(log.folder.path().join("log").join(recover::file_name(2)), bytes).unwrap();
     log.reopen().unwrap();
     assert!(log.holds(0, 5));
     log.append(5..40);
@@ -165,7 +174,7 @@ fn every_missing_or_shortened_file_is_named() {
     for (place, path) in reference.files().iter().enumerate() {
         for length in [None, Some(0), Some(100), Some(SEGMENT - 1)] {
             let mut log = reference.copy();
-            let path = log.folder.path().join(path.file_name().unwrap());
+            let path = log.folder.path().join("log").join(path.file_name().unwrap());
             match length {
                 None => std::fs::remove_file(&path).unwrap(),
                 Some(length) => File::options().write(true).open(&path).unwrap().set_len(length).unwrap(),
@@ -190,7 +199,7 @@ fn flipped_bits_are_named_or_cost_nothing() {
             let mut log = reference.copy();
             let mut bytes = bytes.clone();
             bytes[at] ^= 1 << (at % 8);
-            std::fs::write(log.folder.path().join(path.file_name().unwrap()), bytes).unwrap();
+            std::fs::write(log.folder.path().join("log").join(path.file_name().unwrap()), bytes).unwrap();
             match log.reopen() {
                 Err(error) => assert!(error.to_string().contains(".log: "), "{error}"),
                 Ok(_) => assert!(log.holds(0, 30), "file {place}, byte {at}: {:?}", log.wal().range()),

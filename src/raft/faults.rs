@@ -1,0 +1,15 @@
+//! Faults that tests put in, to see that they are noticed. Not there in release builds.
+
+/// Whether writes are to be acknowledged before they are flushed: when `MUSTER_TEST_ACKNOWLEDGE_EARLY` is set.
+#[cfg(debug_assertions)]
+pub fn acknowledges_early() -> bool {
+    static EARLY: std::sync::LazyLock<bool> =
+        std::sync::LazyLock::new(|| std::env::var_os("MUSTER_TEST_ACKNOWLEDGE_EARLY").is_some());
+    *EARLY
+}
+
+/// Never in a release build.
+#[cfg(not(debug_assertions))]
+pub fn acknowledges_early() -> bool {
+    false
+}

@@ -1,0 +1,23 @@
+//! The torture of the store: nodes in network namespaces of their own are killed, paused, cut off, lied to about time
+//! and starved of disk, while clients write down what they asked and what they were told; afterwards that must make
+//! sense.
+
+pub mod chance;
+pub mod checker;
+pub mod client;
+pub mod cluster;
+pub mod driver;
+pub mod history;
+pub mod lifetimes;
+pub mod model;
+pub mod nemesis;
+pub mod network;
+pub mod verdict;
+
+/// A setting of the torture in the environment.
+///
+/// # Panics
+/// It is no number.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")))
+}
