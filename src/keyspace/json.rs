@@ -158,6 +158,11 @@ pub fn timestamp(nanos: i64) -> String {
 /// control characters as `\n`, `\r`, `\t` or `\u00XX`, and each byte of invalid UTF-8 as `\ufffd`.
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    if bytes.iter().all(|byte| is_plain(*byte)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         escape(out, chunk.valid());
         for _ in chunk.invalid() {
@@ -165,6 +170,11 @@ pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
         }
     }
     out.push(b'"');
+}
+
+/// Whether a byte stands for itself, whatever is beside it.
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x80).contains(&byte) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&')
 }
 
 fn escape(out: &mut Vec<u8>, text: &str) {

@@ -21,8 +21,11 @@ impl Keyspace {
             _ => content.value.clone(),
         };
         let kind = if dir { Kind::Dir } else { Kind::File(value) };
+        // What is there has its directories.
+        if old.is_none() {
+            self.make_parents(key)?;
+        }
         let prev = old.map(|old| self.view(&old));
-        self.make_parents(key)?;
         let index = self.index + 1;
         let node = self.put(Node {
             key: key.clone(),

@@ -129,7 +129,10 @@ impl Batch {
 
     /// Whether it should go out although `open` others are under way.
     fn is_worthwhile(&self, open: usize) -> bool {
-        self.is_full() || self.commands.len() >= open * WORTHWHILE_COMMANDS
+        self.is_full()
+            || self.commands.len()
+                >= open
+                    * std::env::var("TUNE_W").ok().and_then(|v| v.parse().ok()).unwrap_or(WORTHWHILE_COMMANDS)
     }
 
     fn add(&mut self, request: Request) {

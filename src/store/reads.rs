@@ -3,12 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::raft::Node;
 
 /// Reads that may wait for a round.
 pub const QUEUE_READS: usize = 65_536;
+
+/// Rounds under way at a time: while one waits for the quorum, another is answered or gathers.
+const OPEN_ROUNDS: usize = 2;
+
+/// How often others get the chance to join before a round starts.
+const LAST_CALLS: usize = 4;
 
 /// How long a read may wait for a leader with a quorum.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(7);
@@ -18,19 +24,35 @@ pub type Waiter = oneshot::Sender<()>;
 
 /// Runs until the queue is closed. A read joins the round that starts after it came, never one under way.
 pub async fn run(node: Arc<Node>, mut queue: mpsc::Receiver<Waiter>) {
+    let rounds = Arc::new(Semaphore::new(OPEN_ROUNDS));
     while let Some(first) = queue.recv().await {
+        // Never closed.
+        let Ok(round) = rounds.clone().acquire_owned().await else { return };
         let mut waiters = vec![first];
-        while let Ok(waiter) = queue.try_recv() {
-            waiters.push(waiter);
-        }
-        match node.read_barrier(Instant::now() + READ_TIMEOUT).await {
-            Ok(()) => {
-                for waiter in waiters {
-                    // The client may have gone.
-                    let _ = waiter.send(());
-                }
+        // Those that are about to ask get the chance to.
+        for _ in 0..LAST_CALLS {
+            let before = waiters.len();
+            tokio::task::yield_now().await;
+            while let Ok(waiter) = queue.try_recv() {
+                waiters.push(waiter);
             }
-            Err(error) => tracing::debug!(%error, reads = waiters.len(), "reads given up"),
+            if waiters.len() == before {
+                break;
+            }
         }
+        let node = node.clone();
+        tokio::spawn(async move {
+            let barrier = node.read_barrier(Instant::now() + READ_TIMEOUT).await;
+            drop(round);
+            match barrier {
+                Ok(()) => {
+                    for waiter in waiters {
+                        // The client may have gone.
+                        let _ = waiter.send(());
+                    }
+                }
+                Err(error) => tracing::debug!(%error, reads = waiters.len(), "reads given up"),
+            }
+        });
     }
 }

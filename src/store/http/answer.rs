@@ -11,6 +11,9 @@ use crate::store::StoreError;
 /// Etcd's words for a server that has too much to do.
 const BUSY: &str = "etcdserver: too many requests";
 
+/// Headers that an answer may get on its way, so that their place is taken once.
+const MOST_HEADERS: usize = 12;
+
 /// A refusal in etcd's form: number, message, cause, and the store's index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
@@ -110,6 +113,7 @@ pub fn json(status: StatusCode, body: Bytes) -> Response {
 pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(MOST_HEADERS);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

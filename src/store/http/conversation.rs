@@ -24,6 +24,9 @@ use crate::store::{Room, Store};
 /// Bytes that the head of a request may have: its first line and its headers.
 const HEAD_BYTES: usize = 32 << 10;
 
+/// An answer of up to so many bytes is copied into one piece, which costs less than to have the system gather it.
+const SMALL_BYTES: usize = 2 << 10;
+
 /// How long a client may take for the head of a request, from its first byte. A connection that says nothing may
 /// stay.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -155,7 +158,18 @@ impl AsyncWrite for Wire<'_> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.stream).poll_write_vectored(cx, parts)
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut small = [0; SMALL_BYTES];
+        let Some(gathered) = small.get_mut(..length) else {
+            return Pin::new(&mut *self.stream).poll_write_vectored(cx, parts);
+        };
+        let mut rest = &mut gathered[..];
+        for part in parts {
+            let (place, behind) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+        Pin::new(&mut *self.stream).poll_write(cx, gathered)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -9,6 +9,9 @@ const DUPLICATE: &str = "mime: duplicate parameter name";
 /// Whether a content type says that the body is a form, and Go's complaint about it. An empty one says nothing. A form
 /// stays a form when its parameters cannot be parsed: Go reads it before it complains.
 pub fn is_form(content_type: &[u8]) -> (bool, Result<(), &'static str>) {
+    if content_type == FORM.as_bytes() {
+        return (true, Ok(()));
+    }
     let text = String::from_utf8_lossy(content_type);
     let text = text.trim();
     if text.is_empty() {

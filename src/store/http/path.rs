@@ -9,6 +9,9 @@ use super::answer::typed;
 
 /// The decoded path, or the answer that leads to the clean one.
 pub fn clean(path: Vec<u8>, query: &str, method: &Method) -> Result<Vec<u8>, Box<Response>> {
+    if is_clean(&path) {
+        return Ok(path);
+    }
     let cleaned = cleaned(&path);
     if cleaned == path {
         return Ok(path);
@@ -55,6 +58,11 @@ fn html(text: &str) -> String {
     escapes.iter().fold(text.to_string(), |text, (char, escape)| text.replace(*char, escape))
 }
 
+/// Whether nothing is to be done for sure: no component is empty or begins with a dot.
+fn is_clean(path: &[u8]) -> bool {
+    path.starts_with(b"/") && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
+}
+
 /// `path` without empty components and with `.` and `..` carried out; a slash at the end stays.
 fn cleaned(path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
@@ -77,6 +85,9 @@ fn cleaned(path: &[u8]) -> Vec<u8> {
 
 /// `None` for a broken escape.
 pub fn percent_decode(raw: &[u8]) -> Option<Vec<u8>> {
+    if !raw.contains(&b'%') {
+        return Some(raw.to_vec());
+    }
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let Some((first, after)) = rest.split_first() {
