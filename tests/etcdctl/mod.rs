@@ -5,5 +5,6 @@ mod four;
 mod keys;
 mod members;
 mod people;
+mod srv;
 mod trio;
 mod watches;
