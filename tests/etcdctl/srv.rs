@@ -57,7 +57,9 @@ impl Domains {
     /// A command that asks this name server; `DOMAIN` stands for the server's own. Nothing else tells it an endpoint.
     fn run(&self, program: &Path, server: usize, variables: &[(&str, &str)], words: &[&str]) -> Ending {
         let (name, url) = &self.urls[server];
-        let own = |text: &str| text.replace("DOMAIN", &format!("{name}.test")).replace("SHORT", name).replace("URL", url);
+        let own = |text: &str| {
+            text.replace("DOMAIN", &format!("{name}.test")).replace("SHORT", name).replace("URL", url)
+        };
         let words: Vec<String> = words.iter().map(|word| own(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let plain = command(program, "", &words);
@@ -124,8 +126,16 @@ fn the_endpoints_of_a_domain_are_found_as_etcdctl_finds_them() {
             let expected = domains.run(theirs, server, variables, words);
             assert_eq!(expected.status, *status, "etcdctl {variables:?} {words:?}: {expected:?}");
             let seen = domains.run(link, server, variables, words);
-            assert_eq!((seen.status, &seen.stdout), (expected.status, &expected.stdout), "{variables:?} {words:?}: {seen:?}");
-            assert_eq!(seen.stderr.is_empty(), expected.stderr.is_empty(), "{words:?}: {seen:?} {expected:?}");
+            assert_eq!(
+                (seen.status, &seen.stdout),
+                (expected.status, &expected.stdout),
+                "{variables:?} {words:?}: {seen:?}"
+            );
+            assert_eq!(
+                seen.stderr.is_empty(),
+                expected.stderr.is_empty(),
+                "{words:?}: {seen:?} {expected:?}"
+            );
             all.push(expected.stdout);
         }
         assert_eq!(all[0], all[1], "etcd and Muster: {words:?}");
