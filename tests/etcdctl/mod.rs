@@ -6,5 +6,4 @@ mod keys;
 mod members;
 mod people;
 mod srv;
-mod trio;
 mod watches;
