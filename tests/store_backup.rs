@@ -536,13 +536,14 @@ fn root_takes_and_restores_backups_by_flag_variables_and_configuration() {
     let config = cluster.folder().join("muster.toml");
     std::fs::write(&config, "[client]\nusername = \"root\"\npassword = \"p:w\"\n").expect("written");
     let config = config.display().to_string();
-    let variables: [(&[&str], &[(&str, &str)]); 4] = [
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+    let ways: [(&[&str], Variables<'_>); 4] = [
         (&["--config", &config], &[]),
         (&[], &[("MUSTER_USERNAME", "root"), ("MUSTER_PASSWORD", "p:w")]),
         (&[], &[("MUSTER_USERNAME", "root:p:w")]),
         (&[], &[("MUSTER_CLIENT_USERNAME", "root"), ("MUSTER_CLIENT_PASSWORD", "p:w")]),
     ];
-    for (flags, variables) in variables {
+    for (flags, variables) in ways {
         put(node, "/a", "value=2");
         for arguments in
             [&["backup", "--force", &format!("{closed}.more")][..], &["restore", "--yes", &closed]]

@@ -54,13 +54,16 @@ pub(super) fn presentable(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(urls: &[&str]) -> Result<(Vec<String>, Option<(String, String)>), String> {
+    /// A name and a password.
+    type Who = Option<(String, String)>;
+
+    fn read(urls: &[&str]) -> Result<(Vec<String>, Who), String> {
         let (urls, who) =
             parse(urls.iter().map(|url| url.to_string()).collect()).map_err(|e| e.to_string())?;
         Ok((urls.iter().map(Url::to_string).collect(), who.map(|who| (who.username, who.password))))
     }
 
-    fn who(name: &str, password: &str) -> Option<(String, String)> {
+    fn who(name: &str, password: &str) -> Who {
         Some((name.into(), password.into()))
     }
 
