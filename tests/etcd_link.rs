@@ -4,11 +4,13 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use common::daemon::Daemon;
 use common::etcd::Etcd;
 use common::http;
 use common::store::free_ports;
+use common::wait_for;
 use tempfile::TempDir;
 
 /// A folder with links to Muster under the names of other programs.
@@ -70,6 +72,9 @@ fn lines_are_refused_with_etcds_words_and_status() {
         &["--snapshot-count", "x"],
         &["--initial-cluster-state", "old"],
         &["--force-new-cluster=x"],
+        // What counts is the last, but each must be good.
+        &["--snapshot-count", "x", "--snapshot-count", "5"],
+        &["--force-new-cluster=x", "--force-new-cluster"],
         &["--name"],
         &["extra"],
         &["--election-timeout", "200"],
@@ -88,6 +93,71 @@ fn lines_are_refused_with_etcds_words_and_status() {
     }
     let tls = run(&link, &["--cert-file", "/x.pem"]);
     assert!(tls.status.code() == Some(1) && text(&tls.stderr).contains("TLS"), "{}", text(&tls.stderr));
+}
+
+#[test]
+fn of_a_flag_that_is_given_twice_the_last_counts() {
+    let (folder, link) = links();
+    let ports = free_ports(6);
+    let url = |port: usize| format!("http://127.0.0.1:{}", ports[port]);
+    let (first, last) = (folder.path().join("first"), folder.path().join("last"));
+    // As helpers of test suites have it that put their own flags behind the usual ones.
+    let start = |program: &Path, data: &Path, client: usize, peer: usize| {
+        let mut command = Command::new(program);
+        command
+            .current_dir(folder.path())
+            .args(["-name", "one", "-name", "two", "--data-dir"])
+            .arg(&first)
+            .arg("--data-dir")
+            .arg(data)
+            .args(["-listen-client-urls", "http://127.0.0.1:1,http://127.0.0.1:2"])
+            .args([
+                "-advertise-client-urls",
+                "http://127.0.0.1:1",
+                "-initial-cluster",
+                "one=http://127.0.0.1:3",
+            ])
+            .args([
+                "-initial-advertise-peer-urls",
+                "http://127.0.0.1:3",
+                "-listen-peer-urls=http://127.0.0.1:3",
+            ])
+            .args(["-initial-cluster", &format!("other={},two={}", url(peer), url(peer))])
+            .args([&format!("-initial-cluster=two={}", url(peer)), "-initial-cluster-state", "existing"])
+            .args(["-listen-client-urls", &url(client), "-advertise-client-urls", &url(client)])
+            .args(["-listen-peer-urls", &url(peer), "-initial-advertise-peer-urls", &url(peer)])
+            .args(["-initial-cluster-state=new", "-snapshot-count", "7", "-snapshot-count=10000"])
+            .args(["-election-timeout", "10", "-election-timeout", "1000", "-heartbeat-interval=1"])
+            .args([
+                "-heartbeat-interval",
+                "100",
+                "-initial-cluster-token",
+                "a",
+                "-initial-cluster-token",
+                "b",
+            ])
+            .args(["-force-new-cluster", "-force-new-cluster=false", "-enable-v2=false", "-enable-v2"])
+            .args(["-proxy", "on", "-proxy", "off", "-cert-file", "/no/such/file", "-cert-file="]);
+        Daemon::start(&mut command, &data.with_extension("said"))
+    };
+    let mut list = vec![(link, last.clone(), 0, 1)];
+    if Etcd::is_installed() {
+        list.push((PathBuf::from("etcd"), folder.path().join("etcds"), 2, 3));
+    }
+    for (program, data, client, peer) in list {
+        let mut node = start(&program, &data, client, peer);
+        node.wait_until_answers(&url(client), "/health");
+        wait_for("the member's name to be known", Duration::from_secs(30), || {
+            let members = http::request(&url(client), "GET", "/v2/members", None).expect("an answer").json();
+            let member = &members["members"][0];
+            members["members"].as_array().map(Vec::len) == Some(1)
+                && (&member["name"], &member["peerURLs"][0]) == (&"two".into(), &url(peer).into())
+                && member["clientURLs"][0] == url(client)
+        });
+        let put = http::request(&url(client), "PUT", "/v2/keys/a", Some("value=x")).expect("an answer");
+        assert_eq!(put.status, 201, "{}", program.display());
+        assert!(data.is_dir() && !first.exists(), "{}", program.display());
+    }
 }
 
 #[test]

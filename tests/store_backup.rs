@@ -509,6 +509,67 @@ fn only_root_may_take_a_backup_or_restore_one_and_users_come_back_with_the_keys(
 }
 
 #[test]
+fn root_takes_and_restores_backups_by_flag_variables_and_configuration() {
+    let cluster = Cluster::start(1, &[]);
+    let node = &cluster.nodes[0];
+    put(node, "/a", "value=1");
+    let ((before, open), (file, closed)) = (path(&cluster, "open"), path(&cluster, "closed"));
+    run_well(&cluster.nodes, &["backup", &open]);
+    let user = |name: &str, password: &str| {
+        let body = format!("{{\"user\":\"{name}\",\"password\":\"{password}\"}}");
+        ask(node, "PUT", &format!("/v2/auth/users/{name}"), body.as_bytes())
+    };
+    assert_eq!((user("root", "p:w").status, user("u", "pw").status), (201, 201));
+    assert_eq!(ask(node, "PUT", "/v2/auth/enable", b"").status, 200);
+
+    run_well(&cluster.nodes, &["backup", "-u", "root:p:w", &closed]);
+    for who in ["root:wrong", "u:pw", "nobody:pw"] {
+        let (status, said) = run_badly(&cluster.nodes, &["backup", "--force", "-u", who, &closed]);
+        assert!(status == 1 && said.contains("Insufficient credentials"), "{who}: {status}: {said}");
+        let (status, said) = run_badly(&cluster.nodes, &["restore", "--yes", "-u", who, &closed]);
+        assert!(status == 1 && said.contains("Insufficient credentials"), "{who}: {status}: {said}");
+        assert!(!said.contains(":pw") && !said.contains("wrong"), "{said}");
+    }
+    let whole = contents(&file);
+    assert_eq!(whole.get("/a").map(Vec::as_slice), Some(&b"1"[..]));
+
+    let config = cluster.folder().join("muster.toml");
+    std::fs::write(&config, "[client]\nusername = \"root\"\npassword = \"p:w\"\n").expect("written");
+    let config = config.display().to_string();
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+    let ways: [(&[&str], Variables<'_>); 4] = [
+        (&["--config", &config], &[]),
+        (&[], &[("MUSTER_USERNAME", "root"), ("MUSTER_PASSWORD", "p:w")]),
+        (&[], &[("MUSTER_USERNAME", "root:p:w")]),
+        (&[], &[("MUSTER_CLIENT_USERNAME", "root"), ("MUSTER_CLIENT_PASSWORD", "p:w")]),
+    ];
+    for (flags, variables) in ways {
+        put(node, "/a", "value=2");
+        for arguments in
+            [&["backup", "--force", &format!("{closed}.more")][..], &["restore", "--yes", &closed]]
+        {
+            let mut command = command(&cluster.nodes, &[flags, arguments].concat());
+            let output = command.envs(variables.iter().copied()).output().expect("muster runs");
+            assert!(output.status.success(), "{arguments:?} {variables:?}: {}", text(&output.stderr));
+        }
+        assert_eq!(tree(node, "/a")["node"]["value"], "1");
+    }
+
+    // The users are the backup's again, and with them the password that brought them back.
+    let words = ["kv", "-u", "root:p:w", "user", "remove", "u"];
+    run_well(&cluster.nodes, &words);
+    run_well(&cluster.nodes, &["restore", "--yes", "-u", "root:p:w", &closed]);
+    let listed = run_well(&cluster.nodes, &["kv", "-u", "root:p:w", "user", "list"]);
+    assert_eq!(listed.lines().collect::<Vec<_>>(), ["root", "u"]);
+
+    // One from before they mattered has none.
+    run_well(&cluster.nodes, &["restore", "--yes", "-u", "root:p:w", &open]);
+    assert_eq!(ask(node, "GET", "/v2/auth/enable", b"").text(), "{\"enabled\":false}\n");
+    run_well(&cluster.nodes, &["backup", "--force", &open]);
+    assert_eq!(contents(&before), whole);
+}
+
+#[test]
 fn a_large_backup_needs_little_memory_and_comes_back_whole() {
     const VALUES: u64 = 100;
     let cluster = Cluster::start(1, &[]);

@@ -125,6 +125,48 @@ fn a_node_waits_for_the_cluster_that_it_shall_join() {
 }
 
 #[test]
+fn a_node_joins_a_cluster_with_restricted_access_as_a_user_who_may() {
+    let mut cluster = Cluster::start(1, &[]);
+    let url = cluster.nodes[0].url();
+    let password = "s3cret@/%:x";
+    let body = format!("{{\"user\":\"root\",\"password\":\"{password}\"}}");
+    assert_eq!(cluster.nodes[0].request("PUT", "/v2/auth/users/root", Some(&body)).status, 201);
+    assert_eq!(cluster.nodes[0].request("PUT", "/v2/auth/enable", Some("")).status, 200);
+
+    let host = url.trim_start_matches("http://");
+    let (good, bad) = (format!("http://root:s3cret%40%2F%25:x@{host}"), format!("http://root:wrong@{host}"));
+    let none = cluster.newcomer(&["--join", &url]);
+    let wrong = cluster.newcomer(&["--join", &bad]);
+    for place in [none, wrong] {
+        cluster.nodes[place].launch();
+        assert_eq!(cluster.nodes[place].wait_for_end(LIMIT).code(), Some(1));
+        let log = cluster.nodes[place].log();
+        assert!(log.contains("Insufficient credentials") && log.contains("MUSTER_PASSWORD"), "{log}");
+    }
+    let members = cluster.nodes[0].request("GET", "/v2/members", None).json();
+    assert_eq!(members["members"].as_array().map(Vec::len), Some(1), "{members}");
+
+    let by_url = cluster.newcomer(&["--join", &format!("http://127.0.0.1:1,{good}")]);
+    let by_flag = cluster.newcomer(&["--join", &url, "--username", &format!("root:{password}")]);
+    let by_variables = cluster.newcomer(&["--join", &url, "--read-replica"]);
+    let variables = [("MUSTER_USERNAME", "root"), ("MUSTER_PASSWORD", password)];
+    let of_environment = variables.map(|(name, value)| (name.to_string(), value.to_string()));
+    cluster.nodes[by_variables].environment.extend(of_environment);
+    for (place, role) in [(by_url, "voter"), (by_flag, "voter"), (by_variables, "replica")] {
+        cluster.nodes[place].start();
+        wait_for_role(&url, cluster.nodes[place].name(), role);
+    }
+    // Nobody answers at the first URL, which is told without what is a secret.
+    let silent = cluster.newcomer(&["--join", &good.replace(host, "127.0.0.1:1")]);
+    cluster.nodes[silent].launch();
+    wait_for("its progress", LIMIT, || cluster.nodes[silent].log().contains("cannot join the cluster yet"));
+    for node in &cluster.nodes {
+        let log = node.log();
+        assert!(!log.contains("s3cret") && !log.contains("wrong"), "{log}");
+    }
+}
+
+#[test]
 fn an_unknown_node_that_shall_find_its_cluster_gives_up_with_advice() {
     let mut cluster = Cluster::start(1, &[]);
     let first = cluster.nodes[0].peer_url();

@@ -109,7 +109,8 @@ pub struct Args {
     legacy_ports: Option<bool>,
 
     /// Join the cluster with these client URLs: the node adds itself if it is no member yet, and waits for the cluster
-    /// when it cannot be reached. Passed over when there is data already
+    /// when it cannot be reached. Passed over when there is data already. Where access is restricted, as the user of
+    /// --username or of http://USER:PASSWORD@HOST:PORT
     #[arg(long, value_name = "URLS", value_delimiter = ',', conflicts_with = "initial_cluster")]
     join: Option<Vec<String>>,
 
@@ -174,7 +175,11 @@ impl Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let settings = StoreSettings::try_from(args.over(context.section()?))?;
+    let mut settings = StoreSettings::try_from(args.over(context.section()?))?;
+    // Only where the operator has named the cluster: what a registry leads to is not told a password.
+    if settings.join.is_some() && settings.join_as.is_none() {
+        settings.join_as = context.client_settings()?.credentials;
+    }
     logging::init();
     serve(settings)
 }

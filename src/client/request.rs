@@ -131,7 +131,10 @@ impl Problem {
     }
 
     pub fn at(self, endpoint: &Url) -> Attempt {
-        Attempt { endpoint: endpoint.clone(), problem: self.text.into(), disconnected: self.disconnected }
+        let mut endpoint = endpoint.clone();
+        // It will be shown, and a password may stand in it; what cannot have one has none.
+        let _ = endpoint.set_username("").and_then(|()| endpoint.set_password(None));
+        Attempt { endpoint, problem: self.text.into(), disconnected: self.disconnected }
     }
 }
 

@@ -53,6 +53,14 @@ pub enum SrvError {
         /// The host of the record.
         host: String,
     },
+    /// Neither kind of record is there.
+    #[error("{secure}; {plain}")]
+    Neither {
+        /// What came of those for TLS.
+        secure: Box<SrvError>,
+        /// What came of the others.
+        plain: Box<SrvError>,
+    },
 }
 
 /// The entries of `_SERVICE._tcp.DOMAIN`, lowest priority first, then heaviest, then by name and port; never none.
@@ -66,8 +74,8 @@ pub async fn lookup(
     domain: &str,
     resolver: Option<SocketAddr>,
 ) -> Result<Vec<Target>, SrvError> {
-    // The dot at the end keeps search domains out of it.
-    let name = format!("_{service}._tcp.{}.", domain.trim_matches('.'));
+    // As in Go, the system's search domains are tried as well, unless there is a dot at the end.
+    let name = format!("_{service}._tcp.{}", domain.trim_start_matches('.'));
     let failed = |problem: &dyn std::fmt::Display| SrvError::Lookup {
         name: name.trim_end_matches('.').to_string(),
         problem: problem.to_string(),
@@ -88,25 +96,36 @@ pub async fn lookup(
     Ok(found.into_iter().map(|(_, _, target)| target).collect())
 }
 
-/// The client URLs that a domain announces by `_etcd-client._tcp` records, or `_etcd-client-NAME._tcp` with a name, as
-/// etcdctl's `--discovery-srv` and `--discovery-srv-name` find them.
+/// The client URLs that a domain announces by `_etcd-client-ssl._tcp` and `_etcd-client._tcp` records, or
+/// `_etcd-client-NAME._tcp` with a name, as etcdctl's `--discovery-srv` and `--discovery-srv-name` find them: those with
+/// `https` first.
 ///
 /// # Errors
-/// See [`SrvError`].
+/// Both: see [`SrvError`]. Records of one kind are enough.
 pub async fn client_urls(
     domain: &str,
     name: Option<&str>,
     resolver: Option<SocketAddr>,
 ) -> Result<Vec<Url>, SrvError> {
-    let service = service("etcd-client", name);
-    let targets = lookup(&service, domain, resolver).await?;
-    let url = |target: &Target| {
-        Url::parse(&target.http_url()).map_err(|_| SrvError::Host {
-            name: format!("_{service}._tcp.{domain}"),
-            host: target.host.clone(),
-        })
+    let kinds = [("etcd-client-ssl", "https"), ("etcd-client", "http")];
+    let [secure, plain] = kinds.map(|(base, scheme)| {
+        let service = service(base, name);
+        async move { urls(scheme, &service, domain, lookup(&service, domain, resolver).await?) }
+    });
+    match tokio::join!(secure, plain) {
+        (Ok(secure), Ok(plain)) => Ok([secure, plain].concat()),
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Err(secure), Err(plain)) => Err(SrvError::Neither { secure: secure.into(), plain: plain.into() }),
+    }
+}
+
+fn urls(scheme: &str, service: &str, domain: &str, targets: Vec<Target>) -> Result<Vec<Url>, SrvError> {
+    let url = |target: Target| {
+        let text = format!("{scheme}{}", target.http_url().trim_start_matches("http"));
+        let name = format!("_{service}._tcp.{domain}");
+        Url::parse(&text).map_err(|_| SrvError::Host { name, host: target.host })
     };
-    targets.iter().map(url).collect()
+    targets.into_iter().map(url).collect()
 }
 
 /// A service's name with the suffix that etcd's `--discovery-srv-name` adds.
@@ -180,7 +199,10 @@ mod tests {
         let server = server(answers, 3).await;
         let urls = client_urls("example.org", None, Some(server)).await.unwrap();
         let urls: Vec<&str> = urls.iter().map(Url::as_str).collect();
-        assert_eq!(urls, ["http://heavy:3/", "http://light:2/", "http://last:1/"]);
+        // This server has the same answer for the secure ones.
+        let (secure, plain) = urls.split_at(3);
+        assert_eq!(secure, ["https://heavy:3/", "https://light:2/", "https://last:1/"]);
+        assert_eq!(plain, ["http://heavy:3/", "http://light:2/", "http://last:1/"]);
     }
 
     #[tokio::test]

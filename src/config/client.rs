@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+use super::join::presentable;
 use super::{ConfigError, Section, Span};
 
 /// Where a store listens when nobody says otherwise.
@@ -88,7 +89,7 @@ fn endpoint(text: &str) -> Result<Url, ConfigError> {
         ConfigError::key(
             "client",
             "endpoints",
-            format!("\"{text}\" is not an endpoint such as {DEFAULT_ENDPOINT}: {why}"),
+            format!("\"{}\" is not an endpoint such as {DEFAULT_ENDPOINT}: {why}", presentable(text)),
         )
     };
     let full = if text.contains("://") { text.to_string() } else { format!("http://{text}") };

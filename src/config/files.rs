@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Table;
 
+use super::join::presentable;
 use super::{AgentFragment, ClientFragment, ConfigError, HeartbeatFragment, RebootdFragment, StoreFragment};
 
 /// Every table a file may hold; only read to check the file, so that an error can name the place in it.
@@ -46,10 +47,13 @@ pub(super) fn read(path: &Path) -> Result<Table, ConfigError> {
     let bad = |e: toml::de::Error| {
         let line = e.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
-        ConfigError::Value {
-            origin: format!("{}:{line}", path.display()),
-            message: format!("`{shown}`: {}", e.message()),
-        }
+        let message = match shown.split('=').next().map(str::trim) {
+            // Neither the line nor the parser's words about its value may be told.
+            Some("password" | "client.password") => "`password = …`: expected one text in quotes".into(),
+            _ if shown.contains("://") => format!("`{}`: {}", presentable(shown), presentable(e.message())),
+            _ => format!("`{shown}`: {}", e.message()),
+        };
+        ConfigError::Value { origin: format!("{}:{line}", path.display()), message }
     };
     toml::from_str::<File>(&text).map_err(bad)?;
     toml::from_str(&text).map_err(bad)

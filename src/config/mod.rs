@@ -11,6 +11,7 @@ mod env;
 mod error;
 mod files;
 mod heartbeat;
+mod join;
 mod legacy;
 mod rebootd;
 mod span;
@@ -142,6 +143,21 @@ mod tests {
     fn an_unknown_key_names_file_and_key() {
         let error = load(&[("a.toml", "[store]\nnaem = \"a\"")], &[]).unwrap_err().to_string();
         assert!(error.contains("a.toml:2") && error.contains("naem"), "{error}");
+    }
+
+    #[test]
+    fn an_error_shows_no_password() {
+        for text in [
+            "[client]\npassword = 271828",
+            "[client]\npassword = \"271828",
+            "[client]\npassword=271828\n",
+            "client.password = 271828",
+            "[store]\njoin = [\"http://root:271828@h:1\", 5]",
+            "[store]\njoin = \"http://root:271828@h:1\"",
+        ] {
+            let error = load(&[("a.toml", text)], &[]).unwrap_err().to_string();
+            assert!(error.contains("a.toml:") && !error.contains("271828"), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::bootstrap::{self, Bootstrap};
-use super::{ConfigError, Millis, Section, legacy};
+use super::{ConfigError, Credentials, Millis, Section, join, legacy};
 
 /// What one source says of the store. The names are etcd's, with `_` for `-`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -68,7 +68,7 @@ pub struct StoreFragment {
     pub peer_addr: Option<String>,
     /// Where to listen for other members, if not everywhere: etcd 0.4's `host` or `host:port`.
     pub peer_bind_addr: Option<String>,
-    /// Client URLs of a cluster to join.
+    /// Client URLs of a cluster to join; a user and a password may stand in front of the host.
     pub join: Option<Vec<String>>,
     /// Join as a read replica.
     pub read_replica: Option<bool>,
@@ -144,6 +144,8 @@ pub struct StoreSettings {
     pub max_watchers: u64,
     /// Client URLs of a cluster to join, if there is no data yet.
     pub join: Option<Vec<Url>>,
+    /// Whom the cluster is asked by to take this node; nobody in particular when absent.
+    pub join_as: Option<Credentials>,
     /// Join as a read replica.
     pub read_replica: bool,
     /// Start a cluster of this node alone from its data.
@@ -198,7 +200,7 @@ impl TryFrom<StoreFragment> for StoreSettings {
             None => BTreeMap::from([(name.clone(), advertise_peer.clone())]),
         };
         check_own_entry(&name, &advertise_peer, &initial_cluster)?;
-        let join = f.join.map(|urls| parse_urls("join", urls)).transpose()?;
+        let (join, join_as) = f.join.map(join::parse).transpose()?.unzip();
         let read_replica = f.read_replica.unwrap_or_default();
         if read_replica && join.is_none() {
             return Err(bad(
@@ -232,6 +234,7 @@ impl TryFrom<StoreFragment> for StoreSettings {
                 .map_err(|_| bad("max_connections", "is more than this machine can count"))?,
             max_watchers: positive("max_watchers", f.max_watchers, MAX_WATCHERS)?,
             join,
+            join_as: join_as.flatten(),
             read_replica,
             force_new_cluster: f.force_new_cluster.unwrap_or_default(),
         })
@@ -309,18 +312,19 @@ fn parse_cluster(text: &str, nameless: bool) -> Result<BTreeMap<String, Vec<Stri
     Ok(cluster)
 }
 
-fn parse_urls(key: &str, given: Vec<String>) -> Result<Vec<Url>, ConfigError> {
+pub(super) fn parse_urls(key: &str, given: Vec<String>) -> Result<Vec<Url>, ConfigError> {
     let parse = |text: &String| {
+        let shown = join::presentable(text);
         let url = Url::parse(text)
-            .map_err(|e| bad(key, format!("\"{text}\" is not a URL such as http://10.0.0.1:2379: {e}")))?;
+            .map_err(|e| bad(key, format!("\"{shown}\" is not a URL such as http://10.0.0.1:2379: {e}")))?;
         if url.scheme() != "http" {
-            return Err(bad(key, format!("\"{text}\" must start with http://")));
+            return Err(bad(key, format!("\"{shown}\" must start with http://")));
         }
         if url.host().is_none() || url.port_or_known_default().is_none() {
-            return Err(bad(key, format!("\"{text}\" must name a host and a port")));
+            return Err(bad(key, format!("\"{shown}\" must name a host and a port")));
         }
         if !matches!(url.path(), "" | "/") {
-            return Err(bad(key, format!("\"{text}\" must not contain a path")));
+            return Err(bad(key, format!("\"{shown}\" must not contain a path")));
         }
         Ok(url)
     };

@@ -48,6 +48,12 @@ pub enum JoinError {
         /// The last problem.
         problem: String,
     },
+    /// Access is restricted, and this node may not change the members.
+    #[error(
+        "the cluster does not take this node: {0}. Give --join the name and password of a user who may change members, \
+         in the URL or as MUSTER_USERNAME and MUSTER_PASSWORD, or add this node first (muster member add)"
+    )]
+    Denied(String),
     /// The cluster will not have this node.
     #[error("the cluster does not take this node: {0}")]
     Refused(String),
@@ -134,8 +140,9 @@ async fn ask(others: &[Vec<String>], mine: &[String]) -> Result<Introduction, Jo
 async fn enrol(settings: &StoreSettings, at: &[Url]) -> Result<Vec<Vec<String>>, JoinError> {
     let refused = |error: &dyn std::fmt::Display| JoinError::Refused(error.to_string());
     let defaults = ClientSettings::try_from(ClientFragment::default()).map_err(|e| refused(&e))?;
-    let client =
-        Client::new(&ClientSettings { endpoints: at.to_vec(), ..defaults }).map_err(|e| refused(&e))?;
+    let credentials = settings.join_as.clone();
+    let asked = ClientSettings { endpoints: at.to_vec(), credentials, ..defaults };
+    let client = Client::new(&asked).map_err(|e| refused(&e))?;
     let mine = &settings.advertise_peer;
     loop {
         let problem = match enrol_once(&client, settings).await {
@@ -144,6 +151,7 @@ async fn enrol(settings: &StoreSettings, at: &[Url]) -> Result<Vec<Vec<String>>,
             Err(error @ (ClientError::Unavailable { .. } | ClientError::UnknownOutcome { .. })) => {
                 error.to_string()
             }
+            Err(ClientError::Declined { status: 401, message }) => return Err(JoinError::Denied(message)),
             Err(error) => return Err(refused(&error)),
         };
         tracing::info!(problem, peer_urls = mine.join(","), "cannot join the cluster yet, trying again");

@@ -122,14 +122,7 @@ pub async fn run(
 
     let serve = async {
         publish(&store, &settings).await?;
-        let urls = settings.advertise_client.join(" ");
-        // In etcd's words, for which scripts wait.
-        tracing::info!(
-            "published {{Name:{} ClientURLs:[{urls}]}} to cluster {:x}",
-            settings.name,
-            id.cluster
-        );
-        tracing::info!("ready to serve client requests");
+        announce(&settings, id.cluster);
         ready();
         std::future::pending().await
     };
@@ -158,6 +151,13 @@ pub async fn run(
     inner_stop.cancel();
     node.stop().await;
     result
+}
+
+/// Says in etcd's words, for which scripts wait, that the node serves.
+fn announce(settings: &StoreSettings, cluster: u64) {
+    let urls = settings.advertise_client.join(" ");
+    tracing::info!("published {{Name:{} ClientURLs:[{urls}]}} to cluster {cluster:x}", settings.name);
+    tracing::info!("ready to serve client requests");
 }
 
 async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {

@@ -13,6 +13,7 @@ mod operations;
 mod pages;
 mod pair;
 mod paths;
+mod removals;
 mod statistics;
 mod values;
 mod watches;

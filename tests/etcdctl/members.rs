@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::four::{Ending, Programs, command, ending, normal};
-use super::trio::Trio;
 use crate::common::etcd::Etcd;
 use crate::common::store::{Cluster, free_ports};
+use crate::common::trio::Trio;
 use crate::common::wait_for;
 
 /// etcd refuses changes until its members have been in touch for five seconds.

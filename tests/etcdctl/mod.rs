@@ -5,5 +5,5 @@ mod four;
 mod keys;
 mod members;
 mod people;
-mod trio;
+mod srv;
 mod watches;

@@ -56,7 +56,6 @@ pub(super) fn parse(words: &[String]) -> Result<Line, Refusal> {
         return Err(Refusal::of_flags(format!("etcd: there is no {command}: only the server is here")));
     }
     let mut given: Vec<Given> = Vec::new();
-    let mut version = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let Some(name) = word.strip_prefix('-').filter(|name| !name.is_empty()) else {
@@ -96,10 +95,10 @@ pub(super) fn parse(words: &[String]) -> Result<Line, Refusal> {
             let (kind, of) = if flag.is_switch() { ("boolean value", "") } else { ("value", "flag ") };
             Refusal::of_line(format!("invalid {kind} \"{text}\" for {of}-{name}: {why}"))
         })?;
-        version |= flag.name == "version" && text == "true";
         given.retain(|earlier| earlier.flag.name != flag.name);
         given.push(Given { flag, text, source: Source::Line(flag.name) });
     }
+    let version = given.iter().any(|given| given.flag.name == "version" && given.text == "true");
     Ok(if version { Line::Version } else { Line::Flags(given) })
 }
 
@@ -186,6 +185,26 @@ mod tests {
         assert_eq!(read("--name=").unwrap(), [pair("name", "")]);
         assert_eq!(read("--enable-v2 --name a").unwrap()[0], pair("enable-v2", "true"));
         assert_eq!(read("-enable-v2=F").unwrap(), [pair("enable-v2", "false")]);
+    }
+
+    #[test]
+    fn of_a_flag_that_is_given_twice_the_last_counts() {
+        for flag in flags::GROUPS.iter().flat_map(|(_, flags)| *flags).filter(|flag| flag.name != "version") {
+            let (first, last) = match flag.kind {
+                Kind::Switch(_) => ("true", "false"),
+                Kind::Number(_) => ("1", "2"),
+                Kind::Urls(_) => ("http://a:1,http://b:1", "http://c:1"),
+                Kind::Choice(values, _) => (values[0], *values.last().unwrap()),
+                Kind::Text(_) => ("a=http://h:1,b=http://h:2", "c=http://h:3"),
+            };
+            let line = format!("-{0}={first} --name n --{0}={last}", flag.name);
+            let read = read(&line).unwrap();
+            let of: Vec<&str> =
+                read.iter().filter(|(name, _)| name == flag.name).map(|(_, t)| t.as_str()).collect();
+            assert_eq!(of, [last], "{line}");
+        }
+        assert_eq!(read("--pre-vote=false --pre-vote").unwrap(), [pair("pre-vote", "true")]);
+        assert_eq!(read("--version --version=false").unwrap(), [pair("version", "false")]);
     }
 
     #[test]

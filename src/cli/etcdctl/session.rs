@@ -112,8 +112,9 @@ fn shuffled(mut urls: Vec<Url>) -> Vec<Url> {
     urls
 }
 
-/// The endpoints that the domain of `--discovery-srv` names. All of them are insecure as long as there is no TLS, and
-/// those are left out unless they are asked for.
+/// The endpoints that the domain of `--discovery-srv` names: plain ones only when they are asked for. Of both kinds the
+/// plain ones are used, as there is no TLS; secure ones alone are for the caller to refuse, who must not turn to another
+/// cluster.
 async fn discovered(global: &Parsed) -> Result<Vec<Url>, String> {
     let domain = text(global, "discovery-srv", "ETCDCTL_DISCOVERY_SRV");
     if domain.is_empty() {
@@ -122,13 +123,19 @@ async fn discovered(global: &Parsed) -> Result<Vec<Url>, String> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let name = variable("ETCDCTL_DISCOVERY_SRV_NAME");
     let found = srv::client_urls(&domain, name.as_deref(), None).await.map_err(|error| error.to_string())?;
-    if global.on("insecure-discovery") || variable("ETCDCTL_INSECURE_DISCOVERY").is_some() {
-        return Ok(found);
+    let (secure, plain): (Vec<Url>, Vec<Url>) = found.into_iter().partition(|url| url.scheme() == "https");
+    let shown = |url: &Url| format!("{:?}", url.as_str().trim_end_matches('/'));
+    if !global.on("insecure-discovery") && variable("ETCDCTL_INSECURE_DISCOVERY").is_none() {
+        plain.iter().for_each(|url| eprintln!("ignoring discovered insecure endpoint {}", shown(url)));
+        return Ok(secure);
     }
-    for url in &found {
-        eprintln!("ignoring discovered insecure endpoint {:?}", url.as_str().trim_end_matches('/'));
+    if plain.is_empty() {
+        return Ok(secure);
     }
-    Ok(Vec::new())
+    for url in &secure {
+        eprintln!("ignoring discovered endpoint {}: TLS is not supported yet", shown(url));
+    }
+    Ok(plain)
 }
 
 async fn settings(global: &Parsed) -> Result<ClientSettings, Failure> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::common::store::free_ports;
-use crate::common::{http, wait_for};
+use super::store::free_ports;
+use super::{http, wait_for};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
