@@ -31,7 +31,7 @@ const BATCH_BYTES: usize = 1 << 20;
 const OPEN_BATCHES: usize = 4;
 
 /// While batches are under way, the next one goes out once it has so many commands for each of them.
-const WORTHWHILE_COMMANDS: usize = 32;
+const WORTHWHILE_COMMANDS: usize = 16;
 
 /// After so long a batch under way is no reason to wait: disk or network are slow, and can take more at a time.
 const LINGER: Duration = Duration::from_millis(5);
