@@ -21,6 +21,7 @@ use super::state::SnapshotFile;
 use super::types::{RaftVote, TypeConfig};
 use super::wire::{self, Hello, PREFACE, Request, Response};
 use openraft::alias::SnapshotOf;
+use openraft::raft::AppendEntriesResponse;
 
 /// How long a new connection may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,6 +156,8 @@ async fn answer(node: &Node, request: Request) -> Response {
             let answer = node.raft().append_entries(append).await;
             if matches!(&answer, Ok(answer) if answer.is_success()) {
                 node.notes().heard();
+            }
+            if answer.as_ref().is_ok_and(tells_the_time) {
                 node.state().follow(term, clock);
             }
             answer.map_or_else(|e| failed(&e), Response::Append)
@@ -178,6 +181,12 @@ async fn answer(node: &Node, request: Request) -> Response {
             failed(&"snapshots have a connection of their own")
         }
     }
+}
+
+/// Whether an AppendEntries that was answered so came from the leader to follow. Its clock counts even when its entries
+/// do not fit yet: this node may have led, counted on while it was cut off, and get a snapshot next.
+fn tells_the_time(answer: &AppendEntriesResponse<TypeConfig>) -> bool {
+    !matches!(answer, AppendEntriesResponse::HigherVote(_))
 }
 
 async fn install(node: &Node, vote: RaftVote, file: PathBuf) -> Response {
@@ -233,5 +242,17 @@ impl Drop for Transfers {
             // What stays is removed at the next start.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_whose_entries_do_not_fit_yet_tells_the_time_and_a_deposed_one_does_not() {
+        assert!(tells_the_time(&AppendEntriesResponse::Success));
+        assert!(tells_the_time(&AppendEntriesResponse::Conflict));
+        assert!(!tells_the_time(&AppendEntriesResponse::HigherVote(RaftVote::default())));
     }
 }
