@@ -496,7 +496,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_earlier_leader_may_have_taken_is_not_said_to_be_unproposed_when_the_next_one_is_out_of_reach() {
+    fn what_an_earlier_leader_may_have_taken_is_not_said_to_be_unproposed_when_the_next_one_is_out_of_reach()
+    {
         let refused = || io::ErrorKind::ConnectionRefused.into();
         assert!(matches!(unreached(false, refused()), Err(NodeError::Unreached(_))));
         assert!(matches!(unreached(true, refused()), Ok(Response::Failed(_))));
