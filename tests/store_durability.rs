@@ -3,7 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::http::Connection;
@@ -11,6 +11,9 @@ use common::store::Cluster;
 
 const KILLS: usize = 20;
 const WRITERS: usize = 8;
+
+/// How long writers may take to get under way.
+const LOAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often many kills say how far they are.
 const PROGRESS: Duration = Duration::from_secs(30);
@@ -25,8 +28,9 @@ struct Written {
     cut: bool,
 }
 
-/// Writes keys of its own, one after the other, until told to stop or the node is gone.
-fn write(url: &str, writer: usize, round: usize, stop: &AtomicBool) -> Written {
+/// Writes keys of its own, one after the other, until told to stop or the node is gone; counts in `all` what all writers
+/// got acknowledged.
+fn write(url: &str, writer: usize, round: usize, all: &AtomicUsize, stop: &AtomicBool) -> Written {
     let mut written = Written::default();
     let Ok(mut connection) = Connection::open(url) else { return written };
     for count in 0.. {
@@ -39,6 +43,7 @@ fn write(url: &str, writer: usize, round: usize, stop: &AtomicBool) -> Written {
             Ok(answer) if answer.status < 300 => {
                 written.last.insert(key, value);
                 written.acknowledged += 1;
+                all.fetch_add(1, Ordering::Relaxed);
             }
             // The node is gone; what was sent last may or may not have been written.
             _ => {
@@ -75,18 +80,23 @@ fn kill_under_load(cluster: &mut Cluster, kills: usize) -> Result<Toll, String> 
     let url = cluster.nodes[0].url();
     let (began, mut told) = (Instant::now(), Instant::now());
     for round in 0..kills {
-        let stop = AtomicBool::new(false);
+        let (all, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let news: Vec<Written> = std::thread::scope(|scope| {
-            let (url, stop) = (&url, &stop);
+            let (url, all, stop) = (&url, &all, &stop);
             let writers: Vec<_> =
-                (0..WRITERS).map(|w| scope.spawn(move || write(url, w, round, stop))).collect();
+                (0..WRITERS).map(|w| scope.spawn(move || write(url, w, round, all, stop))).collect();
             std::thread::sleep(Duration::from_millis(150 + 37 * round as u64 % 200));
+            // On a machine that is busy with other things they may not have begun.
+            let load = Instant::now();
+            while all.load(Ordering::Relaxed) < WRITERS && load.elapsed() < LOAD_LIMIT {
+                std::thread::sleep(Duration::from_millis(2));
+            }
             cluster.nodes[0].kill();
             stop.store(true, Ordering::Relaxed);
             writers.into_iter().map(|w| w.join().expect("a writer")).collect()
         });
         let cut = news.iter().filter(|written| written.cut).count();
-        assert!(news.iter().any(|written| written.acknowledged > 0), "nothing was written in round {round}");
+        assert!(all.into_inner() >= WRITERS, "hardly anything was written in round {round}");
         assert!(cut > 0, "no write was under way in round {round}");
         toll.kills += 1;
         toll.cut += cut;
