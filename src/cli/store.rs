@@ -1,8 +1,10 @@
 //! `muster store`.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -179,7 +181,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
 
 /// Runs a node until it is asked to end; logging must have been started.
 pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
+    let clients = client_threads().map_err(Failure::new)?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop).map_err(Failure::new)?;
@@ -188,13 +191,21 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
             stopping.cancelled().await;
             notify::stopping();
         });
-        store::run(settings, stop, notify::ready).await.map_err(|error| match error {
+        store::run(settings, clients.handle(), stop, notify::ready).await.map_err(|error| match error {
             RunError::Removed { .. } => Failure::with_code(REMOVED, error),
             error => Failure::new(error),
         })
     });
+    clients.shutdown_timeout(Duration::from_secs(1));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Threads for client connections: one for each processor but the one that raft keeps busy.
+fn client_threads() -> std::io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = processors.saturating_sub(1).max(1);
+    Builder::new_multi_thread().worker_threads(threads).thread_name("clients").enable_all().build()
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {

@@ -30,15 +30,19 @@ pub struct Done {
     pub auth: Option<Box<Result<Reply, AuthError>>>,
 }
 
-/// Who waits for the result of one command.
-pub type Waiter = oneshot::Sender<Result<Done, StoreError>>;
+/// What came of a batch: of each of its commands, in order.
+pub type Results = Result<Vec<Result<Done, StoreError>>, Leaderless>;
+
+/// There was no leader, and the batch was never proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaderless;
 
 /// The waiting batches and the hub.
 #[derive(Debug)]
 pub struct Desk {
     node: u64,
     session: u64,
-    waiting: Mutex<HashMap<u64, Vec<Waiter>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Results>>>,
     /// The watchers.
     pub hub: Arc<Hub>,
     /// Users and roles as applied here. Whoever is told of a change has been told of earlier changes of these.
@@ -67,26 +71,28 @@ impl Desk {
         })
     }
 
-    /// Opens a batch whose commands `waiters` wait for.
-    pub fn open(&self, seq: u64, waiters: Vec<Waiter>) -> Ticket {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, waiters);
+    /// Opens a batch whose results go to `waiter`.
+    pub fn open(&self, seq: u64, waiter: oneshot::Sender<Results>) -> Ticket {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, waiter);
         Ticket { node: self.node, session: self.session, seq }
     }
 
-    /// Gives up a batch. Its waiters are told when it was `leaderless`, and so never proposed; else they are dropped,
-    /// which they read as an unknown outcome.
+    /// Gives up a batch. The waiter is told when it was `leaderless`, and so never proposed; else it is dropped, which
+    /// it reads as an unknown outcome.
     pub fn give_up(&self, ticket: Ticket, leaderless: bool) {
-        for waiter in self.take(ticket).into_iter().filter(|_| leaderless) {
-            // The client may have gone.
-            let _ = waiter.send(Err(StoreError::NoLeader));
+        if let Some(waiter) = self.take(ticket)
+            && leaderless
+        {
+            // It may have gone.
+            let _ = waiter.send(Err(Leaderless));
         }
     }
 
-    fn take(&self, ticket: Ticket) -> Vec<Waiter> {
+    fn take(&self, ticket: Ticket) -> Option<oneshot::Sender<Results>> {
         if (ticket.node, ticket.session) != (self.node, self.session) {
-            return Vec::new();
+            return None;
         }
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket.seq).unwrap_or_default()
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket.seq)
     }
 }
 
@@ -99,16 +105,16 @@ impl Observer for Desk {
             self.auth.send_replace(auth);
         }
         self.fanout.tell(Batch { changes: outcome.changes, replaced_after: outcome.replaced_after });
-        let waiters = self.take(outcome.ticket);
+        let Some(waiter) = self.take(outcome.ticket) else { return };
         let (raft_index, raft_term) = (outcome.log_id.index, **outcome.log_id.committed_leader_id());
-        for (waiter, result) in waiters.into_iter().zip(outcome.results) {
-            let result = result.map_err(StoreError::Refused).map(|applied| {
+        let results = outcome.results.into_iter().map(|result| {
+            result.map_err(StoreError::Refused).map(|applied| {
                 let Applied { event, index, auth } = applied;
                 Done { event, index, raft_index, raft_term, auth }
-            });
-            // The client may have gone.
-            let _ = waiter.send(result);
-        }
+            })
+        });
+        // The batch may have been given up.
+        let _ = waiter.send(Ok(results.collect()));
     }
 
     fn replaced(&self, replica: &Replica) {

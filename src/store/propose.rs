@@ -1,14 +1,17 @@
 //! Collects commands into batches: whatever has come in while earlier batches were under way goes into the log as
 //! one entry. Under load that makes one entry, one flush and one round trip serve many requests.
+//!
+//! A batch costs each member the same whether it holds one command or hundreds. So a command that comes while a batch is
+//! under way waits for others, until there are enough of them or the batch has come back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::StoreError;
-use super::desk::{Desk, Done, Waiter};
+use super::desk::{Desk, Done, Leaderless};
 use crate::keyspace::Command;
 use crate::raft::{Node, NodeError};
 
@@ -27,11 +30,23 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Batches under way at a time.
 const OPEN_BATCHES: usize = 4;
 
+/// While batches are under way, the next one goes out once it has so many commands for each of them.
+const WORTHWHILE_COMMANDS: usize = 32;
+
+/// After so long a batch under way is no reason to wait: disk or network are slow, and can take more at a time.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// How often those that are about to send a command get the chance to, before a batch goes out.
+const LAST_CALLS: usize = 8;
+
 /// How long a write may take: etcd's request time-out of 5 s and two of its election time-outs.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// How much longer a client waits than its batch is tried, to be told what came of it.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// Who waits for the result of one command.
+type Waiter = oneshot::Sender<Result<Done, StoreError>>;
 
 /// A command and who waits for it.
 struct Request {
@@ -54,7 +69,15 @@ impl Queue {
     /// Starts making batches; goes on until the queue is dropped and everything in it has been proposed.
     pub fn start(node: Arc<Node>, desk: Arc<Desk>) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE_COMMANDS);
-        tokio::spawn(run(node.clone(), desk, queue));
+        let batcher = Batcher {
+            node: node.clone(),
+            desk,
+            queue,
+            slots: Arc::new(Semaphore::new(OPEN_BATCHES)),
+            back: Arc::default(),
+            seq: 0,
+        };
+        tokio::spawn(batcher.run());
         Self { requests, room: Arc::new(Semaphore::new(QUEUE_BYTES)), node }
     }
 
@@ -104,6 +127,11 @@ impl Batch {
         self.commands.len() >= BATCH_COMMANDS || self.bytes >= BATCH_BYTES
     }
 
+    /// Whether it should go out although `open` others are under way.
+    fn is_worthwhile(&self, open: usize) -> bool {
+        self.is_full() || self.commands.len() >= open * WORTHWHILE_COMMANDS
+    }
+
     fn add(&mut self, request: Request) {
         // Its client may have been told already that nothing will happen.
         if request.claimed.swap(true, Ordering::AcqRel) {
@@ -115,41 +143,108 @@ impl Batch {
         self.room.push(request.room);
         self.deadline.get_or_insert(request.deadline);
     }
-}
 
-async fn run(node: Arc<Node>, desk: Arc<Desk>, mut queue: mpsc::Receiver<Request>) {
-    let slots = Arc::new(Semaphore::new(OPEN_BATCHES));
-    let mut seq = 0;
-    loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let Some(first) = queue.recv().await else { break };
-        let mut batch = Batch::default();
-        batch.add(first);
-        while !batch.is_full()
+    /// Takes up what waits in the queue.
+    fn take(&mut self, queue: &mut mpsc::Receiver<Request>) {
+        while !self.is_full()
             && let Ok(next) = queue.try_recv()
         {
-            batch.add(next);
+            self.add(next);
         }
+    }
+}
+
+/// Makes batches of what comes in.
+struct Batcher {
+    node: Arc<Node>,
+    desk: Arc<Desk>,
+    queue: mpsc::Receiver<Request>,
+    slots: Arc<Semaphore>,
+    /// Told whenever a batch has come back.
+    back: Arc<Notify>,
+    seq: u64,
+}
+
+impl Batcher {
+    async fn run(mut self) {
+        while let Some(batch) = self.gather().await {
+            // Never closed.
+            let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+            self.send(batch, slot);
+        }
+    }
+
+    fn open(&self) -> usize {
+        OPEN_BATCHES - self.slots.available_permits()
+    }
+
+    /// The next batch, once it is time for it; `None` when nothing will come any more.
+    async fn gather(&mut self) -> Option<Batch> {
+        let mut batch = Batch::default();
+        batch.add(self.queue.recv().await?);
+        let mut patience = std::pin::pin!(tokio::time::sleep(LINGER));
+        loop {
+            batch.take(&mut self.queue);
+            let open = self.open();
+            if open < OPEN_BATCHES && batch.is_worthwhile(open) {
+                break;
+            }
+            tokio::select! {
+                () = self.back.notified() => {}
+                next = self.queue.recv(), if !batch.is_full() => match next {
+                    Some(next) => batch.add(next),
+                    None => break,
+                },
+                () = &mut patience, if open < OPEN_BATCHES => break,
+            }
+        }
+        for _ in 0..LAST_CALLS {
+            let before = batch.commands.len();
+            tokio::task::yield_now().await;
+            batch.take(&mut self.queue);
+            if batch.commands.len() == before || batch.is_full() {
+                break;
+            }
+        }
+        Some(batch)
+    }
+
+    fn send(&mut self, batch: Batch, slot: OwnedSemaphorePermit) {
         let Batch { commands, waiters, deadline, room, .. } = batch;
-        let Some(deadline) = deadline else { continue };
+        let Some(deadline) = deadline else { return };
         let encoded = match postcard::to_allocvec(&commands) {
             Ok(encoded) => encoded.into(),
             Err(error) => {
                 tracing::error!(%error, "a batch of commands cannot be encoded");
-                continue;
+                return;
             }
         };
         drop(commands);
-        seq += 1;
-        let ticket = desk.open(seq, waiters);
-        let (node, desk) = (node.clone(), desk.clone());
-        tokio::spawn(async move {
+        self.seq += 1;
+        let (tell, told) = oneshot::channel();
+        let ticket = self.desk.open(self.seq, tell);
+        let (node, desk, back) = (self.node.clone(), self.desk.clone(), self.back.clone());
+        let proposing = async move {
             if let Err(error) = node.propose(ticket, encoded, deadline).await {
                 tracing::debug!(%error, "batch given up");
                 desk.give_up(ticket, matches!(error, NodeError::NoLeader));
             }
             drop((slot, room));
-        });
+            back.notify_one();
+        };
+        let answering = async move {
+            // Waiters that are dropped read that as an unknown outcome; those that are told may have gone.
+            match told.await {
+                Ok(Ok(results)) => waiters.into_iter().zip(results).for_each(|(waiter, result)| {
+                    let _ = waiter.send(result);
+                }),
+                Ok(Err(Leaderless)) => waiters.into_iter().for_each(|waiter| {
+                    let _ = waiter.send(Err(StoreError::NoLeader));
+                }),
+                Err(_) => {}
+            }
+        };
+        tokio::spawn(async { tokio::join!(proposing, answering) });
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -78,14 +79,18 @@ pub enum RunError {
 
 /// Runs a node until `stop`; calls `ready` once it serves: it has found its cluster and its name is known there.
 ///
+/// Raft's tasks run where this runs, best on one thread: they hand much over to each other and do little work. Client
+/// connections run on the threads of `clients`.
+///
 /// # Errors
 /// See [`RunError`].
 pub async fn run(
     settings: StoreSettings,
+    clients: &Handle,
     stop: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> Result<(), RunError> {
-    let clients = bind(&settings.listen_client).await?;
+    let client_listeners = bind(&settings.listen_client).await?;
     let peers = bind(&settings.listen_peer).await?;
     let (desk, node) = tokio::select! {
         started = start(&settings) => started?,
@@ -102,11 +107,17 @@ pub async fn run(
         tasks.spawn(raft::serve(node.clone(), listener, inner_stop.clone()));
     }
     let limits = Limits::new(limits::raise_open_files(), settings.max_connections);
-    let store = Store::start(node.clone(), desk, settings.name.clone(), limits, &inner_stop);
+    let store = {
+        // Its tasks work for the clients.
+        let _entered = clients.enter();
+        Store::start(node.clone(), desk, settings.name.clone(), limits, &inner_stop)
+    };
     let client_stop = CancellationToken::new();
     let connections = TaskTracker::new();
-    for listener in clients {
-        connections.spawn(http::serve(store.clone(), listener, client_stop.clone(), connections.clone()));
+    for listener in client_listeners {
+        let listener = hand_to(listener, clients).map_err(|cause| RunError::Failed(cause.to_string()))?;
+        let serving = http::serve(store.clone(), listener, client_stop.clone(), connections.clone());
+        connections.spawn_on(serving, clients);
     }
 
     let serve = async {
@@ -221,6 +232,13 @@ async fn publish(store: &Store, settings: &StoreSettings) -> Result<(), RunError
             Err(error) => return Err(RunError::Failed(error.to_string())),
         }
     }
+}
+
+/// Has another runtime's threads hear of a listener's connections.
+fn hand_to(listener: TcpListener, runtime: &Handle) -> io::Result<TcpListener> {
+    let listener = listener.into_std()?;
+    let _entered = runtime.enter();
+    TcpListener::from_std(listener)
 }
 
 async fn bind(urls: &[Url]) -> Result<Vec<TcpListener>, RunError> {
