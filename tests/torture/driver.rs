@@ -85,14 +85,13 @@ fn strike(
     cluster: &mut Cluster,
     history: &History,
 ) -> Result<(), String> {
-    let began = Instant::now();
-    let mut told = began;
-    while began.elapsed() < plan.length {
+    let (mut watch, mut told) = (Stopwatch::start(), Instant::now());
+    while watch.passed() < plan.length {
         nemesis.strike(cluster, |what| history.remark(what))?;
         if told.elapsed() >= PROGRESS {
             told = Instant::now();
             let faults: usize = nemesis.done.values().sum();
-            println!("{:>6} s  {} operations, {faults} faults", began.elapsed().as_secs(), history.count());
+            println!("{:>6} s  {} operations, {faults} faults", watch.passed().as_secs(), history.count());
         }
     }
     cluster.heal()

@@ -24,7 +24,7 @@ pub struct Stopwatch {
 }
 
 /// Longer than any two looks at a stopwatch are apart.
-const LONGEST_STEP: Duration = Duration::from_secs(5);
+const LONGEST_STEP: Duration = Duration::from_secs(10);
 
 impl Stopwatch {
     pub fn start() -> Self {
