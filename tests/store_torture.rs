@@ -127,3 +127,12 @@ fn indexes_out_of_order_are_refused_even_over_different_keys() {
     *last = Record { key: 2, ..record(4, Act::Set(9), 135, 138, done(11, None)) };
     assert!(checker::indexes_in_order(&records).unwrap_err().contains("two writes have index 11"));
 }
+
+#[test]
+fn a_write_that_the_store_says_it_has_not_begun_and_that_shows_up_is_refused() {
+    let mut records = good();
+    records.push(Record { index: None, ..record(4, Act::Set(7), 82, 84, Told::Untouched) });
+    assert_eq!(checker::linearizable(&records), Ok(1), "it did not happen");
+    records.push(record(4, Act::Get, 85, 88, found(7, 8)));
+    assert!(checker::linearizable(&records).is_err());
+}

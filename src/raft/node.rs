@@ -332,10 +332,10 @@ impl Node {
                     let answer = async {
                         // Before it is sent the leader cannot have taken it.
                         let connected = tokio::time::timeout(left, channel.connection()).await;
-                        let unreached = |error| NodeError::Unreached(error);
-                        connected
-                            .map_err(|_| unreached(io::ErrorKind::TimedOut.into()))?
-                            .map_err(unreached)?;
+                        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                        if let Err(error) = connected {
+                            return unreached(asked, error);
+                        }
                         asked = true;
                         let answer = channel.call(&request, left).await;
                         if let Ok(Response::Removed) = answer {
@@ -457,6 +457,15 @@ impl Node {
     }
 }
 
+/// What became of a request whose leader cannot be reached: an earlier leader may have taken it all the same if one was
+/// `asked`.
+fn unreached(asked: bool, error: io::Error) -> Result<Response, NodeError> {
+    if asked {
+        return Ok(Response::Failed(format!("the leader cannot be reached: {error}")));
+    }
+    Err(NodeError::Unreached(error))
+}
+
 /// Openraft waits for a lease of `election_timeout_max` and then for a random time between the two bounds: halves of
 /// the setting make a follower wait about as long as etcd's does.
 fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
@@ -480,4 +489,17 @@ fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
         ..Config::default()
     };
     Ok(Arc::new(config.validate()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_leader_may_have_taken_is_not_said_to_be_unproposed_when_the_next_one_is_out_of_reach()
+    {
+        let refused = || io::ErrorKind::ConnectionRefused.into();
+        assert!(matches!(unreached(false, refused()), Err(NodeError::Unreached(_))));
+        assert!(matches!(unreached(true, refused()), Ok(Response::Failed(_))));
+    }
 }

@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::channel::tune;
 use super::node::Node;
+use super::snapshot;
 use super::state::SnapshotFile;
 use super::types::{RaftVote, TypeConfig};
 use super::wire::{self, Hello, PREFACE, Request, Response};
 use openraft::alias::SnapshotOf;
+use openraft::raft::AppendEntriesResponse;
 
 /// How long a new connection may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,6 +157,8 @@ async fn answer(node: &Node, request: Request) -> Response {
             let answer = node.raft().append_entries(append).await;
             if matches!(&answer, Ok(answer) if answer.is_success()) {
                 node.notes().heard();
+            }
+            if answer.as_ref().is_ok_and(tells_the_time) {
                 node.state().follow(term, clock);
             }
             answer.map_or_else(|e| failed(&e), Response::Append)
@@ -180,10 +184,33 @@ async fn answer(node: &Node, request: Request) -> Response {
     }
 }
 
+/// Whether an AppendEntries that was answered so came from the leader to follow. Its clock counts even when its entries
+/// do not fit yet: this node may have led, counted on while it was cut off, and get a snapshot next.
+fn tells_the_time(answer: &AppendEntriesResponse<TypeConfig>) -> bool {
+    !matches!(answer, AppendEntriesResponse::HigherVote(_))
+}
+
 async fn install(node: &Node, vote: RaftVote, file: PathBuf) -> Response {
-    let meta = match super::snapshot::read_meta(&file) {
+    let response = install_from(node, vote, file.clone()).await;
+    // It has another name now, unless it is damaged, was not needed any more or came from a deposed leader.
+    if let Err(error) = tokio::fs::remove_file(&file).await
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, file = %file.display(), "cannot remove a snapshot that is not needed");
+    }
+    response
+}
+
+async fn install_from(node: &Node, vote: RaftVote, file: PathBuf) -> Response {
+    // Openraft stops a node whose snapshot cannot be installed; what another member's disk has damaged is no reason.
+    let received = file.clone();
+    let checked = tokio::task::spawn_blocking(move || snapshot::check(&received)).await;
+    let meta = match checked.map_err(io::Error::other).and_then(|checked| checked) {
         Ok(meta) => super::state::to_openraft(&meta),
-        Err(error) => return Response::Failed(error.to_string()),
+        Err(error) => {
+            tracing::warn!(%error, "a snapshot from the leader is not installed");
+            return Response::Failed(error.to_string());
+        }
     };
     let snapshot = SnapshotOf::<TypeConfig, SnapshotFile> { meta, snapshot: SnapshotFile(file) };
     node.notes().heard();
@@ -233,5 +260,17 @@ impl Drop for Transfers {
             // What stays is removed at the next start.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_whose_entries_do_not_fit_yet_tells_the_time_and_a_deposed_one_does_not() {
+        assert!(tells_the_time(&AppendEntriesResponse::Success));
+        assert!(tells_the_time(&AppendEntriesResponse::Conflict));
+        assert!(!tells_the_time(&AppendEntriesResponse::HigherVote(RaftVote::new(2, 1))));
     }
 }

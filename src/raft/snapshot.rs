@@ -90,6 +90,18 @@ pub fn read_meta(path: &Path) -> io::Result<Meta> {
     read_head(&mut BufReader::new(File::open(path).map_err(named)?)).map_err(named)
 }
 
+/// Compares all checksums, and tells what the snapshot covers.
+///
+/// # Errors
+/// The file cannot be read or is damaged; the error names it.
+pub fn check(path: &Path) -> io::Result<Meta> {
+    let named = |e| named(path, e);
+    let mut input = BufReader::new(File::open(path).map_err(named)?);
+    let meta = read_head(&mut input).map_err(named)?;
+    while !next_frame(&mut input).map_err(named)?.is_empty() {}
+    Ok(meta)
+}
+
 fn named(path: &Path, error: io::Error) -> io::Error {
     let file = path.display();
     let text = match error.kind() {
@@ -191,13 +203,20 @@ impl Folder {
         Ok(self.files("snap")?.pop())
     }
 
-    /// Removes every snapshot but `kept`.
+    /// Removes every snapshot but the newest: one that was begun earlier may be finished after a newer one came from the
+    /// leader, and the log behind it is gone by then.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn keep_only(&self, kept: &Path) -> io::Result<()> {
-        for file in self.files("snap")?.into_iter().filter(|file| file != kept) {
-            std::fs::remove_file(file)?;
+    pub fn keep_newest(&self) -> io::Result<()> {
+        let mut files = self.files("snap")?;
+        files.pop();
+        for file in files {
+            match std::fs::remove_file(file) {
+                // Somebody else who has just finished one was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
         Ok(())
     }
@@ -240,6 +259,7 @@ mod tests {
         write(&path, &meta, &keyspace.freeze()).unwrap();
         let (read, restored) = load(&path, 100).unwrap();
         assert_eq!(read, meta);
+        assert_eq!(check(&path).unwrap(), meta);
         assert!(restored.freeze().records().eq(keyspace.freeze().records()));
     }
 
@@ -256,6 +276,7 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let error = load(&path, 100).unwrap_err().to_string();
             assert!(error.contains("1.snap"), "{error}");
+            assert_eq!(check(&path).unwrap_err().to_string(), error);
             std::fs::write(&path, &whole[..at]).unwrap();
             assert!(load(&path, 100).is_err(), "cut at {at}");
         }
@@ -271,7 +292,7 @@ mod tests {
         }
         let newest = folder.newest().unwrap().unwrap();
         assert!(newest.ends_with("00000000000000000010.snap"));
-        folder.keep_only(&newest).unwrap();
+        folder.keep_newest().unwrap();
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
     }
 }

@@ -93,7 +93,7 @@ impl StateMachine {
     ) -> io::Result<Self> {
         let (meta, keyspace) = match folder.newest()? {
             Some(path) => {
-                folder.keep_only(&path)?;
+                folder.keep_newest()?;
                 snapshot::load(&path, history)?
             }
             None => {
@@ -238,7 +238,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             let (meta, folder, target) = (self.meta.clone(), self.folder.clone(), path.clone());
             let work = move || {
                 snapshot::write(&target, &meta, &frozen)?;
-                folder.keep_only(&target)
+                folder.keep_newest()
             };
             tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
             observe(&self.metrics.snapshot_save, began.elapsed());
@@ -296,7 +296,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let (meta, keyspace) = snapshot::load(&received.0, history)?;
             let path = folder.place(meta.last);
             snapshot::publish(&received.0, &path)?;
-            folder.keep_only(&path)?;
+            folder.keep_newest()?;
             io::Result::Ok((meta, keyspace))
         };
         let began = Instant::now();
@@ -319,5 +319,43 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let Some(path) = self.0.folder.newest()? else { return Ok(None) };
         let meta = snapshot::read_meta(&path)?;
         Ok(Some(Snapshot { meta: to_openraft(&meta), snapshot: SnapshotFile(path) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::Membership;
+
+    use super::super::types::CommittedLeader;
+    use super::*;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn applied(&self, _: Outcome) {}
+
+        fn replaced(&self, _: &Replica) {}
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_finished_after_a_newer_one_was_installed_leaves_that_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path().to_path_buf()).unwrap();
+        let memory = Memory::from(10);
+        let metrics = Metrics::new().unwrap();
+        let mut state = StateMachine::open(folder.clone(), memory, Arc::new(Nobody), metrics).unwrap();
+        let mut late = state.get_snapshot_builder().await;
+
+        let last = Some(RaftLogId::new(CommittedLeader::new(1), 500));
+        let membership = RaftMembership::new(last, Membership::default());
+        let meta = Meta { last, membership, sessions: Sessions::default() };
+        let received = folder.incoming(1);
+        snapshot::write(&received.with_extension("snap"), &meta, &Keyspace::new(memory).freeze()).unwrap();
+        std::fs::rename(received.with_extension("snap"), &received).unwrap();
+        state.install_snapshot(&to_openraft(&meta), SnapshotFile(received)).await.unwrap();
+
+        late.build_snapshot().await.unwrap();
+        assert_eq!(folder.newest().unwrap(), Some(folder.place(last)));
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
     }
 }

@@ -209,7 +209,9 @@ impl Node {
     /// Starts it without waiting.
     pub fn launch(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_muster"))
+        // This build's, or the one that somebody wants to see tested.
+        let binary = std::env::var_os("MUSTER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_muster").into());
+        let child = Command::new(binary)
             .arg("store")
             .args(&self.arguments)
             .envs(self.environment.iter().cloned())

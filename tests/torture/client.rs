@@ -12,8 +12,9 @@ use super::chance::Chance;
 use super::history::{Act, Cell, History, Record, Told};
 use crate::common::http::{Answer, Connection};
 
-/// How long a client waits for an answer; afterwards it does not know what became of its request.
-const PATIENCE: Duration = Duration::from_millis(2500);
+/// How long a client waits for an answer; afterwards it does not know what became of its request. Some wait longer than
+/// the store lets them, and so hear its own word that it does not know or that it has not begun.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(2500), Duration::from_millis(8500)];
 
 /// Keys that are in use at a time.
 const KEYS: usize = 5;
@@ -117,11 +118,12 @@ impl Client<'_> {
     /// The store says what no store may say.
     pub fn run(&self, mut chance: Chance) {
         let mut connections: BTreeMap<usize, Connection> = BTreeMap::new();
+        let patience = PATIENCE[self.number % PATIENCE.len()];
         while !self.stop.load(Ordering::Relaxed) {
             let node = chance.below(self.urls.len());
             let connection = match connections.remove(&node) {
                 Some(connection) => Ok(connection),
-                None => Connection::open_within(&self.urls[node], PATIENCE),
+                None => Connection::open_within(&self.urls[node], patience),
             };
             let Ok(mut connection) = connection else {
                 // Nothing was sent, so nothing can have happened.
@@ -133,7 +135,8 @@ impl Client<'_> {
             let answer = ask(&mut connection, key, act);
             let ended = self.history.now();
             let told = answer.as_ref().ok().and_then(|answer| read(act, answer));
-            let index = answer.as_ref().ok().filter(|_| told.is_some()).map(Answer::index);
+            let says_index = told.is_some_and(|told| told != Told::Untouched);
+            let index = answer.as_ref().ok().filter(|_| says_index).map(Answer::index);
             let ended = told.map(|_| ended);
             let record = Record { client: self.number, node, key, act, began, ended, told, index };
             self.field.learn(&record);
@@ -166,10 +169,12 @@ fn ask(connection: &mut Connection, key: u64, act: Act) -> io::Result<Answer> {
 /// # Panics
 /// It makes no sense.
 fn read(act: Act, answer: &Answer) -> Option<Told> {
-    if answer.status >= 500 {
-        return None;
-    }
     let body = answer.json();
+    if answer.status >= 500 {
+        // The store's word for it: clients ask again after that.
+        let untouched = body["cause"].as_str().is_some_and(|cause| cause.ends_with("no leader"));
+        return (untouched && act != Act::Get).then_some(Told::Untouched);
+    }
     if answer.status < 300 {
         let node = &body["node"];
         if act == Act::Get {

@@ -4,16 +4,20 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::Stopwatch;
 use super::network::Network;
 use crate::common::http::{Answer, Connection};
 
 /// How long nodes may take to come up or to agree.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a node may take to end after SIGTERM.
+const END_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long one answer may take when the driver asks.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -163,8 +167,8 @@ impl Cluster {
     pub fn terminate(&mut self, node: usize) {
         self.signal(node, Signal::SIGTERM);
         let Some(mut child) = self.nodes[node].child.take() else { return };
-        let until = Instant::now() + Duration::from_secs(15);
-        while Instant::now() < until {
+        let mut watch = Stopwatch::start();
+        while watch.passed() < END_LIMIT {
             if child.try_wait().expect("the node's state").is_some() {
                 return;
             }
@@ -172,7 +176,7 @@ impl Cluster {
         }
         let _ = child.kill();
         child.wait().expect("the node ended");
-        panic!("n{node} did not end within 15 s of SIGTERM");
+        panic!("n{node} did not end within {END_LIMIT:?} of SIGTERM");
     }
 
     /// Lets a node's wall clock be so many seconds wrong.
@@ -265,7 +269,7 @@ impl Cluster {
 
     /// Waits until every node answers for the whole cluster.
     pub fn wait_until_healthy(&mut self) {
-        let until = Instant::now() + LIMIT;
+        let mut watch = Stopwatch::start();
         for node in 0..self.count() {
             while !self.nodes[node].ask("/health").is_ok_and(|answer| answer.status == 200) {
                 let ended =
@@ -276,7 +280,7 @@ impl Cluster {
                     continue;
                 }
                 assert!(ended.is_none(), "n{node} ended: {ended:?}\n{}", self.tail(node, 15));
-                assert!(Instant::now() < until, "n{node} does not serve:\n{}", self.tail(node, 15));
+                assert!(watch.passed() < LIMIT, "n{node} does not serve:\n{}", self.tail(node, 15));
                 std::thread::sleep(Duration::from_millis(30));
             }
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Stopwatch;
 use super::chance::Chance;
 use super::checker;
 use super::client::{self, Client, FOLDER, Field};
@@ -84,14 +85,13 @@ fn strike(
     cluster: &mut Cluster,
     history: &History,
 ) -> Result<(), String> {
-    let began = Instant::now();
-    let mut told = began;
-    while began.elapsed() < plan.length {
+    let (mut watch, mut told) = (Stopwatch::start(), Instant::now());
+    while watch.passed() < plan.length {
         nemesis.strike(cluster, |what| history.remark(what))?;
         if told.elapsed() >= PROGRESS {
             told = Instant::now();
             let faults: usize = nemesis.done.values().sum();
-            println!("{:>6} s  {} operations, {faults} faults", began.elapsed().as_secs(), history.count());
+            println!("{:>6} s  {} operations, {faults} faults", watch.passed().as_secs(), history.count());
         }
     }
     cluster.heal()
@@ -147,7 +147,7 @@ fn read_everywhere(cluster: &Cluster, history: &History) -> Result<(), String> {
 }
 
 fn copies_agree(cluster: &Cluster) -> Result<(), String> {
-    let until = Instant::now() + SETTLE;
+    let mut watch = Stopwatch::start();
     loop {
         let copies: Vec<_> = cluster
             .nodes
@@ -158,7 +158,7 @@ fn copies_agree(cluster: &Cluster) -> Result<(), String> {
         if copies.len() == cluster.count() && copies.iter().all(|copy| *copy == copies[0]) {
             return Ok(());
         }
-        if Instant::now() >= until {
+        if watch.passed() >= SETTLE {
             return Err(format!("they differ after {SETTLE:?}"));
         }
         std::thread::sleep(Duration::from_millis(100));

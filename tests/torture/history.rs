@@ -50,6 +50,8 @@ pub enum Told {
     Exists,
     /// Something else stands there.
     Differs,
+    /// It was not begun, and never will be.
+    Untouched,
 }
 
 /// One operation. Times are nanoseconds since the history began.

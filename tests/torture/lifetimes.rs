@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Stopwatch;
 use super::chance::Chance;
 use crate::common::http;
 
@@ -38,12 +39,10 @@ pub fn run(urls: &[String], mut chance: Chance, stop: &AtomicBool, grace: Durati
     let mut result = Lifetimes::default();
     let started = Instant::now();
     let mut alive: Vec<Mortal> = Vec::new();
-    let mut end = None;
+    let mut end: Option<Stopwatch> = None;
     for number in 0_u64.. {
         let stopping = stop.load(Ordering::Relaxed);
-        if stopping
-            && (alive.is_empty() || *end.get_or_insert_with(|| Instant::now() + grace) < Instant::now())
-        {
+        if stopping && (alive.is_empty() || end.get_or_insert_with(Stopwatch::start).passed() >= grace) {
             break;
         }
         if !stopping && alive.len() < KEYS {

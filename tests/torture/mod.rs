@@ -14,6 +14,30 @@ pub mod nemesis;
 pub mod network;
 pub mod verdict;
 
+use std::time::{Duration, Instant};
+
+/// How long something takes, without the time in which the whole machine stood still: between two looks no more than
+/// [`LONGEST_STEP`] counts.
+pub struct Stopwatch {
+    seen: Instant,
+    passed: Duration,
+}
+
+/// Longer than any two looks at a stopwatch are apart.
+const LONGEST_STEP: Duration = Duration::from_secs(10);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self { seen: Instant::now(), passed: Duration::ZERO }
+    }
+
+    pub fn passed(&mut self) -> Duration {
+        self.passed += self.seen.elapsed().min(LONGEST_STEP);
+        self.seen = Instant::now();
+        self.passed
+    }
+}
+
 /// A setting of the torture in the environment.
 ///
 /// # Panics

@@ -60,6 +60,7 @@ impl SequentialSpec for Key {
 
     fn is_valid_step(&mut self, act: &Act, told: &Told) -> bool {
         match (*act, *told) {
+            (_, Told::Untouched) => true,
             (Act::Get, Told::Found(cell)) => self.shows(cell),
             (Act::Get, Told::Absent) => self.0.is_none(),
             (Act::Get, _) => false,

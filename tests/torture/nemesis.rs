@@ -73,13 +73,15 @@ pub struct Nemesis {
     chance: Chance,
     /// Still to come before all kinds begin anew.
     coming: Vec<Fault>,
+    /// What does not pass at present.
+    losses: Vec<Loss>,
     /// How often each was done.
     pub done: BTreeMap<Fault, usize>,
 }
 
 impl Nemesis {
     pub fn new(chance: Chance) -> Self {
-        Self { chance, coming: Vec::new(), done: BTreeMap::new() }
+        Self { chance, coming: Vec::new(), losses: Vec::new(), done: BTreeMap::new() }
     }
 
     /// Does one thing, at times two at once, waits, and undoes it. Tells what it does.
@@ -97,6 +99,7 @@ impl Nemesis {
         let most = if self.chance.percent(20) { 5000 } else { 1500 };
         std::thread::sleep(self.chance.between(Duration::from_millis(100), Duration::from_millis(most)));
         cluster.heal()?;
+        self.losses.clear();
         tell("healed");
         std::thread::sleep(self.chance.between(Duration::from_millis(200), Duration::from_millis(1500)));
         Ok(())
@@ -130,20 +133,20 @@ impl Nemesis {
             Fault::EndLeader => end(cluster, node),
             Fault::Pause | Fault::PauseLeader => cluster.pause(node, true),
             Fault::CutOff | Fault::CutOffLeader => {
-                cluster
-                    .network
-                    .drop_packets(&[around(cluster, node, true), around(cluster, node, false)].concat());
+                self.cut(cluster, around(cluster, node, true));
+                self.cut(cluster, around(cluster, node, false));
             }
             Fault::OneWay | Fault::OneWayLeader => {
-                cluster.network.drop_packets(&around(cluster, node, self.chance.percent(50)));
+                let from = self.chance.percent(50);
+                self.cut(cluster, around(cluster, node, from));
             }
-            Fault::Ring => cluster.network.drop_packets(&ring(cluster.count(), node)),
+            Fault::Ring => self.cut(cluster, ring(cluster.count(), node)),
             Fault::Lossy => {
                 let percent = 5 + u32::try_from(self.chance.below(30)).expect("a small number");
                 let losses: Vec<Loss> =
                     (0..cluster.count()).flat_map(|node| around(cluster, node, true)).collect();
                 let thin = |loss: Loss| Loss { percent, ..loss };
-                cluster.network.drop_packets(&losses.into_iter().map(thin).collect::<Vec<_>>());
+                self.cut(cluster, losses.into_iter().map(thin).collect());
             }
             Fault::Slow => cluster.network.limit(node, Some(200)),
             Fault::Clock => cluster.shift_clock(node, self.hours()),
@@ -152,6 +155,12 @@ impl Nemesis {
             Fault::Member => cluster.remove_member(node),
         }
         format!("{fault:?} n{node}")
+    }
+
+    /// This does not pass from now on, either.
+    fn cut(&mut self, cluster: &Cluster, losses: Vec<Loss>) {
+        self.losses.extend(losses);
+        cluster.network.drop_packets(&self.losses);
     }
 
     /// Up to 12 hours forth or back, in seconds.
