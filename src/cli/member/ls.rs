@@ -74,7 +74,8 @@ impl<'a> Row<'a> {
             (false, role) => role,
         };
         match (self.running, self.lag) {
-            (Some(false), None) => format!("{role}, not started"),
+            (Some(false), None) if self.name.is_empty() => format!("{role}, not started"),
+            (Some(false), None) => format!("{role}, not reached"),
             (Some(false), Some(_)) => format!("{role}, not running"),
             (_, Some(lag)) if self.role == "learner" => format!("{role}, {lag} entries behind"),
             _ => role.to_string(),
@@ -122,6 +123,7 @@ mod tests {
             stand("c3", "three", false, Role::Learner, true, Some(120)),
             stand("d4", "four", false, Role::Replica, true, Some(0)),
             stand("e5", "", false, Role::Learner, false, None),
+            stand("f6", "six", false, Role::Voter, false, None),
         ];
         let rows: Vec<Row> = standings.iter().map(Row::new).collect();
         assert_eq!(
@@ -131,7 +133,8 @@ mod tests {
              b2  two    http://b2:2380  -            voter, not running\n\
              c3  three  http://c3:2380  -            learner, 120 entries behind\n\
              d4  four   http://d4:2380  -            read replica\n\
-             e5  -      http://e5:2380  -            learner, not started\n"
+             e5  -      http://e5:2380  -            learner, not started\n\
+             f6  six    http://f6:2380  -            voter, not reached\n"
         );
     }
 }
