@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The system's own allocator takes more time where many threads allocate, and returns less memory.
+/// The system's own allocator takes more time where much is allocated on one thread and freed on another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::StoreError;
-use super::desk::{Desk, Done, Leaderless};
+use super::desk::{Desk, Done, Leaderless, Results};
 use crate::keyspace::Command;
 use crate::raft::{Node, NodeError};
 
@@ -227,6 +227,18 @@ impl Batcher {
         let (tell, told) = oneshot::channel();
         let ticket = self.desk.open(self.seq, tell);
         let (node, desk, back) = (self.node.clone(), self.desk.clone(), self.back.clone());
+        let answering = {
+            let desk = desk.clone();
+            async move {
+                match tokio::time::timeout_at((deadline + GRACE).into(), told).await {
+                    Ok(Ok(results)) => answer(waiters, results),
+                    // They read it as an unknown outcome that nobody answers.
+                    Ok(Err(_)) => {}
+                    // A snapshot may have come in the batch's place: then nobody will tell any more.
+                    Err(_) => desk.give_up(ticket, false),
+                }
+            }
+        };
         let proposing = async move {
             if let Err(error) = node.propose(ticket, encoded, deadline).await {
                 tracing::debug!(%error, "batch given up");
@@ -235,19 +247,19 @@ impl Batcher {
             drop((slot, room));
             back.notify_one();
         };
-        let answering = async move {
-            // Waiters that are dropped read that as an unknown outcome; those that are told may have gone.
-            match told.await {
-                Ok(Ok(results)) => waiters.into_iter().zip(results).for_each(|(waiter, result)| {
-                    let _ = waiter.send(result);
-                }),
-                Ok(Err(Leaderless)) => waiters.into_iter().for_each(|waiter| {
-                    let _ = waiter.send(Err(StoreError::NoLeader));
-                }),
-                Err(_) => {}
-            }
-        };
         tokio::spawn(async { tokio::join!(proposing, answering) });
+    }
+}
+
+/// Tells those who wait for the commands of a batch. They may have gone.
+fn answer(waiters: Vec<Waiter>, results: Results) {
+    match results {
+        Ok(results) => waiters.into_iter().zip(results).for_each(|(waiter, result)| {
+            let _ = waiter.send(result);
+        }),
+        Err(Leaderless) => waiters.into_iter().for_each(|waiter| {
+            let _ = waiter.send(Err(StoreError::NoLeader));
+        }),
     }
 }
 
