@@ -25,9 +25,6 @@ use super::state::{SnapshotFile, StateMachine};
 use super::types::{Peer, RaftVote, TypeConfig};
 use super::wire::{CHUNK_BYTES, Hello, Request, Response};
 
-/// Requests of one follower's log stream that may be open at a time.
-const PIPELINE: usize = 32;
-
 /// How long an answer about log entries may take: a slow disk is no reason to send everything again.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -277,15 +274,18 @@ impl RaftNetworkV2<TypeConfig> for Link {
                 connection.inspect_err(|_| self.figures.unreached()).map_err(|e| unreachable(&e))?;
             let input = stream::iter([first]).chain(input);
             let (figures, state) = (self.figures.clone(), self.state.clone());
-            let answers = input.map(move |request| {
+            // The next request is taken when this one is answered. Openraft tells answers apart by the last entry alone, so
+            // while two requests with the same last entry are open, the answer to the first counts as one to the
+            // second: a leader that slept would take an old answer for news, and give a stale read. What comes
+            // meanwhile goes into the next request together.
+            let answers = input.then(move |request| {
                 let prev = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
                 let request = Request::Lead { clock: state.drive(), append: request };
                 let answer = append(&connection, request, APPEND_TIMEOUT, figures.clone());
                 async move { answer.await.map(|answer| answer.into_stream_result(prev, last)) }
             });
-            let answers: BoxStream<'s, _> = answers.buffered(PIPELINE).boxed();
-            Ok(answers)
+            Ok(answers.boxed())
         })
     }
 
