@@ -253,7 +253,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let connecting = tokio::time::timeout(option.hard_ttl(), self.channel.connection());
         let connection = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let connection = connection.inspect_err(|_| self.figures.unreached()).map_err(|e| unreachable(&e))?;
-        let request = Request::Lead { clock: self.state.drive(), append: request };
+        let request = Request::Append { clock: self.state.drive(), entries: request };
         append(&connection, request, option.hard_ttl(), self.figures.clone()).await
     }
 
@@ -281,7 +281,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
             let answers = input.then(move |request| {
                 let prev = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
-                let request = Request::Lead { clock: state.drive(), append: request };
+                let request = Request::Append { clock: state.drive(), entries: request };
                 let answer = append(&connection, request, APPEND_TIMEOUT, figures.clone());
                 async move { answer.await.map(|answer| answer.into_stream_result(prev, last)) }
             });
@@ -331,5 +331,108 @@ impl RaftNetworkV2<TypeConfig> for Link {
             Ok(other) => Err(unreachable(&unexpected(other))),
             Err(error) => Err(unreachable(&error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, SinkExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+    use super::super::metrics::Metrics;
+    use super::super::snapshot::Folder;
+    use super::super::state::{Observer, Outcome, Replica};
+    use super::super::types::{CommittedLeader, RaftLogId};
+    use super::super::wire;
+    use super::*;
+    use crate::keyspace::Memory;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn applied(&self, _: Outcome) {}
+
+        fn replaced(&self, _: &Replica) {}
+    }
+
+    /// The other end of a link, which answers when it is told to.
+    struct Follower(Framed<TcpStream, LengthDelimitedCodec>);
+
+    impl Follower {
+        async fn accept(listener: &TcpListener) -> Self {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; wire::PREFACE.len()]).await.unwrap();
+            let mut frames = Framed::new(stream, wire::codec());
+            frames.next().await.unwrap().unwrap();
+            Self(frames)
+        }
+
+        /// The number of the next request.
+        async fn request(&mut self) -> u64 {
+            wire::decode::<Request>(self.0.next().await.unwrap().unwrap()).unwrap().0
+        }
+
+        async fn agree(&mut self, number: u64) {
+            let answer = Response::Append(AppendEntriesResponse::Success);
+            self.0.send(wire::encode(number, &answer).unwrap()).await.unwrap();
+        }
+    }
+
+    fn link(folder: &std::path::Path, listener: &TcpListener) -> Link {
+        let metrics = Metrics::new().unwrap();
+        let snapshots = Folder::open(folder.to_path_buf()).unwrap();
+        let state =
+            StateMachine::open(snapshots, Memory::from(10), Arc::new(Nobody), metrics.clone()).unwrap();
+        let peers = Peers::new(1, 1, Arc::new(Notes::new(metrics)), state);
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        peers.link(2, &Peer { name: String::new(), peer_urls: vec![url] }, Lane::Log)
+    }
+
+    /// With the first one unanswered, its answer would count for the second one as well: both end with the same entry.
+    #[tokio::test]
+    async fn an_append_goes_out_only_when_the_one_before_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut link = link(folder.path(), &listener);
+        let last = Some(RaftLogId::new(CommittedLeader::new(1), 7));
+        let request = || AppendEntriesRequest {
+            vote: RaftVote::new_committed(1, 1),
+            prev_log_id: last,
+            entries: Vec::new(),
+            leader_commit: last,
+        };
+        let taken = Arc::new(Mutex::new(0));
+        let counted = taken.clone();
+        let input = stream::iter([request(), request()]).inspect(move |_| *counted.lock().unwrap() += 1);
+        let streaming = link.stream_append(input, RPCOption::new(Duration::from_secs(9)));
+        let (answers, mut follower) = tokio::join!(streaming, Follower::accept(&listener));
+        let mut answers = answers.unwrap();
+
+        // Asked for as often as openraft may do it.
+        assert!(answers.next().now_or_never().is_none());
+        let first = tokio::select! {
+            first = follower.request() => first,
+            _ = answers.next() => panic!("there is no answer yet"),
+        };
+        for _ in 0..10 {
+            assert!(answers.next().now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*taken.lock().unwrap(), 1);
+
+        follower.agree(first).await;
+        answers.next().await.unwrap().unwrap().unwrap();
+        let (second, second_answer) = tokio::join!(
+            async {
+                let second = follower.request().await;
+                follower.agree(second).await;
+                second
+            },
+            answers.next()
+        );
+        second_answer.unwrap().unwrap().unwrap();
+        assert!(second > first);
+        assert_eq!(*taken.lock().unwrap(), 2);
     }
 }

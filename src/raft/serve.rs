@@ -97,7 +97,7 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
                     sink.send(wire::encode(number, &refusal)?).await?;
                     continue;
                 }
-                if matches!(request, Request::Append(_) | Request::Lead { .. }) {
+                if matches!(request, Request::Append { .. }) {
                     node.notes().received(bytes);
                 }
                 match request {
@@ -145,16 +145,9 @@ fn refuse(node: &Node, hello: &Hello, request: &Request) -> Option<Response> {
 async fn answer(node: &Node, request: Request) -> Response {
     let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
     match request {
-        Request::Append(request) => {
-            let answer = node.raft().append_entries(request).await;
-            if matches!(&answer, Ok(answer) if answer.is_success()) {
-                node.notes().heard();
-            }
-            answer.map_or_else(|e| failed(&e), Response::Append)
-        }
-        Request::Lead { clock, append } => {
-            let term = append.vote.leader_id.term;
-            let answer = node.raft().append_entries(append).await;
+        Request::Append { clock, entries } => {
+            let term = entries.vote.leader_id.term;
+            let answer = node.raft().append_entries(entries).await;
             if matches!(&answer, Ok(answer) if answer.is_success()) {
                 node.notes().heard();
             }

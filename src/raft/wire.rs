@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest,
     VoteResponse,
@@ -48,7 +48,12 @@ impl Hello {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Raft's AppendEntries. On one connection they take effect in the order in which they were sent.
-    Append(AppendEntriesRequest<TypeConfig>),
+    Append {
+        /// The leader's reading of the cluster clock, in nanoseconds.
+        clock: i64,
+        /// What openraft asks for.
+        entries: AppendEntriesRequest<TypeConfig>,
+    },
     /// Raft's RequestVote.
     Vote(VoteRequest<TypeConfig>),
     /// A vote that binds nobody, to find out whether an election could be won.
@@ -96,19 +101,12 @@ pub enum Request {
         /// This one, or whoever is best prepared.
         to: Option<u64>,
     },
-    /// `Append` with the leader's reading of the cluster clock, in nanoseconds.
-    Lead {
-        /// The reading.
-        clock: i64,
-        /// Raft's AppendEntries, as in `Append`.
-        append: AppendEntriesRequest<TypeConfig>,
-    },
 }
 
 /// The answer to a [`Request`].
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Response {
-    /// To `Append` and `Lead`.
+    /// To `Append`.
     Append(AppendEntriesResponse<TypeConfig>),
     /// To `Vote` and `PreVote`.
     Vote(VoteResponse<TypeConfig>),
@@ -161,13 +159,13 @@ pub fn codec() -> LengthDelimitedCodec {
 /// # Errors
 /// The message cannot be encoded or is too large for a frame.
 pub fn encode<T: Serialize>(number: u64, message: &T) -> io::Result<Bytes> {
-    let mut head = BytesMut::with_capacity(256);
-    head.put_u64(number);
-    let bytes = postcard::to_extend(message, Writer(head)).map_err(io::Error::other)?.0.freeze();
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(&number.to_be_bytes());
+    let bytes = postcard::to_extend(message, head).map_err(io::Error::other)?;
     if bytes.len() > FRAME_LIMIT {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "message too large"));
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// The number and the message of a frame.
@@ -182,15 +180,6 @@ pub fn decode<T: DeserializeOwned>(mut frame: BytesMut) -> io::Result<(u64, T)> 
     let message = postcard::from_bytes(&frame)
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable peer message: {e}")))?;
     Ok((number, message))
-}
-
-/// Lets postcard append to a [`BytesMut`].
-struct Writer(BytesMut);
-
-impl Extend<u8> for Writer {
-    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-        self.0.extend(bytes);
-    }
 }
 
 #[cfg(test)]
