@@ -1,4 +1,4 @@
-//! What a member must never forget and that is not an entry of the log: who it is and whom it voted for, in sled.
+//! What a member must never forget and that is not in the log: who it is, and which run of it this is, in sled.
 
 use std::fs::File;
 use std::io;

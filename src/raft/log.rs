@@ -1,5 +1,5 @@
-//! Raft's log: entries in the write-ahead log, vote and identity beside it. An entry is acknowledged only after it is
-//! durable; no async thread ever waits for the disk.
+//! Raft's log: entries and the vote, in the write-ahead log. Both are acknowledged only after they are durable; no async
+//! thread ever waits for the disk.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -17,7 +17,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::hard_state::HardState;
 use super::metrics::{Metrics, observe};
 use super::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
@@ -30,14 +29,11 @@ const CACHE_BYTES: usize = 32 << 20;
 /// comes alone.
 const READ_BYTES: usize = 4 << 20;
 
-const VOTE: &str = "vote";
-
 /// Raft's log on disk. Clones share it.
 #[derive(Clone)]
 pub struct LogStore(Arc<Inner>);
 
 struct Inner {
-    hard_state: HardState,
     wal: Wal,
     purged: Mutex<Option<RaftLogId>>,
     committed: u64,
@@ -53,22 +49,18 @@ struct Cache {
 }
 
 impl LogStore {
-    /// Opens or makes the log in `folder`, beside what `hard_state` holds.
+    /// Opens or makes the log in `folder`. It must be there already when the member is `known`.
     ///
     /// # Errors
     /// The folder cannot be used, or what it holds is damaged or incomplete; the error names it.
-    pub fn open(folder: &Path, hard_state: HardState, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub fn open(folder: &Path, known: bool, metrics: Arc<Metrics>) -> io::Result<Self> {
         let watermark = Watermark::open(folder.with_file_name("watermark"), !folder.exists())?;
         let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, watermark, metrics.clone())?;
-        let Opened { purged, vote: noted, committed, fresh } = opened;
-        let vote: Option<RaftVote> = hard_state.read(VOTE)?;
-        if fresh && vote.is_some() {
-            return Err(lost(folder, "all of it is missing, though this member has voted"));
+        let Opened { purged, vote, committed, fresh } = opened;
+        if fresh && known {
+            return Err(lost(folder, "all of it is missing, though this member has run"));
         }
-        let noted: Option<RaftVote> = noted.map(|bytes| decode(&bytes, "vote")).transpose()?;
-        if noted > vote {
-            return Err(lost(folder, "the vote that it notes is missing in the folder beside it"));
-        }
+        let vote: Option<RaftVote> = vote.map(|bytes| decode(&bytes, "vote")).transpose()?;
         let purged: Option<RaftLogId> = purged.map(|bytes| decode(&bytes, "purge point")).transpose()?;
         let (first, _) = wal.range();
         let start = purged.map_or(0, |id| id.index + 1);
@@ -77,7 +69,7 @@ impl LogStore {
         }
         let vote = Mutex::new(vote);
         let (purged, cache) = (Mutex::new(purged), Mutex::default());
-        Ok(Self(Arc::new(Inner { hard_state, wal, purged, committed, vote, cache, metrics })))
+        Ok(Self(Arc::new(Inner { wal, purged, committed, vote, cache, metrics })))
     }
 
     /// The last entry that is no longer in the log because a snapshot has it.
@@ -346,11 +338,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
-        let (hard_state, value) = (self.0.hard_state.clone(), *vote);
-        let work = move || hard_state.write(VOTE, &value);
-        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
         let bytes = encode(vote)?;
-        self.durable(|wal, told| wal.note_vote(bytes, told)).await?;
+        self.durable(|wal, told| wal.write_vote(bytes, told)).await?;
         *lock(&self.0.vote) = Some(*vote);
         Ok(())
     }
@@ -418,8 +407,7 @@ mod tests {
 
     /// A log of large entries: two of them are more than one part.
     async fn large(folder: &Path, count: u64) -> LogStore {
-        let hard_state = HardState::open(&folder.join("state")).unwrap();
-        let log = LogStore::open(&folder.join("log"), hard_state, Metrics::new().unwrap()).unwrap();
+        let log = LogStore::open(&folder.join("log"), false, Metrics::new().unwrap()).unwrap();
         let entry = |index| {
             let ticket = Ticket { node: 1, session: 1, seq: index };
             let commands = vec![0; READ_BYTES / 2 + 1].into();

@@ -56,7 +56,7 @@ impl Storage {
         let hard_state = HardState::open(&data_dir.join("state"))?;
         let identity: Option<Identity> = hard_state.read(IDENTITY)?;
         let metrics = Metrics::new().map_err(io::Error::other)?;
-        let log = LogStore::open(&data_dir.join("log"), hard_state.clone(), metrics.clone())?;
+        let log = LogStore::open(&data_dir.join("log"), identity.is_some(), metrics.clone())?;
         let newest = folder.newest()?;
         if identity.is_none() && (newest.is_some() || !log.is_untouched()) {
             let what = format!("damaged {}/state: it does not say whose the log is", data_dir.display());

@@ -1,19 +1,16 @@
 //! The disk thread of the log: takes everything that waits, writes it, flushes once, tells everyone.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Instant;
-
-use nix::fcntl::posix_fallocate;
 
 use super::super::faults;
 use super::super::metrics::{Metrics, observe};
 use super::super::watermark::Watermark;
 use super::recover::file_name;
+use super::segment::{self, Segment, Spare};
 use super::{Files, Told};
 
 /// Bytes that one flush may take together; whatever else waits has the next one.
@@ -51,6 +48,10 @@ pub struct Disk {
     pub folder: PathBuf,
     /// Their open files.
     pub files: Files,
+    /// The next segment, made ahead.
+    pub spare: Spare,
+    /// The segment that was written last.
+    pub newest: Option<Segment>,
     /// The number of the last durable record.
     pub durable: Arc<AtomicU64>,
     /// The index behind the last durable entry.
@@ -130,21 +131,29 @@ impl Disk {
         let pieces = || jobs.iter().flat_map(|job| &job.pieces);
         // A segment that the log goes on in exists before the one before says so.
         for piece in pieces().filter(|piece| piece.offset == 0) {
-            create(&self.folder, piece, &self.files)?;
+            segment::create(&mut self.spare, &self.files, piece.segment, piece.size, &piece.bytes)?;
         }
-        let mut touched: Option<(u64, Arc<File>)> = None;
+        let mut written = false;
         for piece in pieces().filter(|piece| piece.offset > 0) {
-            let file = match touched.take() {
-                Some((segment, file)) if segment == piece.segment => file,
+            let newest = match self.newest.take() {
+                Some(newest) if newest.number == piece.segment => newest,
                 before => {
-                    before.map_or(Ok(()), |(_, file)| self.flush(&file))?;
-                    file(&self.files, piece.segment)?
+                    if let Some(before) = before.filter(|_| written) {
+                        self.flush(&before)?;
+                    }
+                    Segment::open(&self.folder, &self.files, piece.segment, piece.size, piece.offset)?
                 }
             };
-            file.write_all_at(&piece.bytes, piece.offset)?;
-            touched = Some((piece.segment, file));
+            let newest = self.newest.insert(newest);
+            newest.write(&piece.bytes, piece.offset)?;
+            written = true;
+            if piece.offset > piece.size / 2 {
+                self.spare.prepare()?;
+            }
         }
-        touched.map_or(Ok(()), |(_, file)| self.flush(&file))?;
+        if let Some(newest) = self.newest.as_ref().filter(|_| written) {
+            self.flush(newest)?;
+        }
         let appends = jobs.iter().filter(|job| job.next_entry > 0).count();
         if appends > 0 {
             self.metrics.flush_appends.observe(appends as f64);
@@ -153,9 +162,9 @@ impl Disk {
         last.map_or(Ok(()), |last| self.watermark.note(last))
     }
 
-    fn flush(&self, file: &File) -> io::Result<()> {
+    fn flush(&self, segment: &Segment) -> io::Result<()> {
         let began = Instant::now();
-        file.sync_data()?;
+        segment.flush()?;
         observe(&self.metrics.flush, began.elapsed());
         Ok(())
     }
@@ -178,56 +187,4 @@ fn weight(job: &Job) -> usize {
 
 fn copy(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write the log: {error}"))
-}
-
-/// Makes a segment: all of its room is taken at once, so that later flushes need not grow the file.
-fn create(folder: &Path, piece: &Piece, files: &Files) -> io::Result<()> {
-    let path = folder.join(file_name(piece.segment));
-    let part = path.with_extension("part");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&part)?;
-    let size = i64::try_from(piece.size).map_err(io::Error::other)?;
-    posix_fallocate(&file, 0, size)?;
-    file.write_all_at(&piece.bytes, 0)?;
-    file.sync_all()?;
-    std::fs::rename(&part, &path)?;
-    File::open(folder)?.sync_all()?;
-    files.lock().unwrap_or_else(PoisonError::into_inner).insert(piece.segment, Arc::new(file));
-    Ok(())
-}
-
-/// Opens a segment that exists.
-///
-/// # Errors
-/// It cannot be opened.
-pub fn open(folder: &Path, number: u64, files: &Files) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).open(folder.join(file_name(number)))?;
-    files.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(file));
-    Ok(())
-}
-
-/// The open file of a segment.
-///
-/// # Errors
-/// There is none: it has been removed meanwhile.
-pub fn file(files: &Files, number: u64) -> io::Result<Arc<File>> {
-    let files = files.lock().unwrap_or_else(PoisonError::into_inner);
-    let gone =
-        || io::Error::new(io::ErrorKind::NotFound, format!("{} of the log is gone", file_name(number)));
-    files.get(&number).cloned().ok_or_else(gone)
-}
-
-/// Writes zeros behind the last record, so that remains of an unfinished write cannot be taken for anything later.
-///
-/// # Errors
-/// The disk fails.
-pub fn clear_rest(files: &Files, number: u64, (end, size): (u64, u64)) -> io::Result<()> {
-    let file = file(files, number)?;
-    let zeros = vec![0; usize::try_from(size - end).map_err(io::Error::other)?];
-    let mut rest = vec![0; zeros.len()];
-    file.read_exact_at(&mut rest, end)?;
-    if rest != zeros {
-        file.write_all_at(&zeros, end)?;
-        file.sync_all()?;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 mod disk;
 mod record;
 mod recover;
+mod segment;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -86,16 +87,18 @@ impl Wal {
             Opened { purged: log.purged.clone(), vote: log.vote.clone(), committed: log.committed, fresh };
         let files = Files::default();
         for segment in &log.segments {
-            disk::open(folder, segment.number, &files)?;
+            segment::open(folder, segment.number, &files)?;
         }
         if let Some(newest) = log.segments.back() {
-            disk::clear_rest(&files, newest.number, log.end)?;
+            segment::clear_rest(&files, newest.number, log.end)?;
         }
         let durable = Arc::new(AtomicU64::new(log.number - 1));
         let durable_until = Arc::new(AtomicU64::new(log.next_entry()));
         let disk = Disk {
             folder: folder.to_path_buf(),
             files: files.clone(),
+            spare: segment::Spare::new(folder.to_path_buf(), segment_bytes),
+            newest: None,
             durable: durable.clone(),
             durable_until: durable_until.clone(),
             watermark,
@@ -196,11 +199,11 @@ impl Wal {
         plan.send(0, told)
     }
 
-    /// Notes a vote, so that its loss elsewhere is noticed.
+    /// Writes the vote.
     ///
     /// # Errors
     /// The disk thread has ended.
-    pub fn note_vote(&self, vote: Vec<u8>, told: Told) -> io::Result<()> {
+    pub fn write_vote(&self, vote: Vec<u8>, told: Told) -> io::Result<()> {
         let mut plan = Plan::new(self.state(), self.0.segment_bytes);
         plan.add(Kind::Vote, 0, &vote);
         plan.state.log.vote = Some(vote);
@@ -232,7 +235,7 @@ impl Wal {
     }
 
     fn read_one(&self, index: u64, place: Place) -> io::Result<Vec<u8>> {
-        let file = disk::file(&self.0.files, place.segment)?;
+        let file = segment::file(&self.0.files, place.segment)?;
         let mut bytes = vec![0; record::span(place.length as usize)];
         file.read_exact_at(&mut bytes, place.offset)?;
         let number = u64::from_le_bytes(bytes[16..24].try_into().map_err(io::Error::other)?);

@@ -30,7 +30,7 @@ pub enum Kind {
     Truncate,
     /// Entries up to and including `index` are no longer needed.
     Purge,
-    /// A vote was saved elsewhere; repeated here so that its loss is noticed.
+    /// The vote.
     Vote,
     /// The log goes on in the next segment, which is there.
     Next,

@@ -142,7 +142,7 @@ fn purged_segments_go_and_the_purge_point_stays() {
 #[test]
 fn votes_and_the_commit_index_are_noted() {
     let mut log = Fixture::new();
-    log.durable(|wal, told| wal.note_vote(b"for n1".to_vec(), told));
+    log.durable(|wal, told| wal.write_vote(b"for n1".to_vec(), told));
     log.wal().note_commit(7);
     log.append(0..60);
     let opened = log.reopen().unwrap();
