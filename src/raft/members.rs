@@ -23,13 +23,14 @@ impl Node {
     /// No leader answered before `deadline`.
     pub async fn standing(&self, deadline: Instant) -> Result<Standing, NodeError> {
         loop {
+            let known = self.leader();
             match self.ask_leader(|| Request::Standing, deadline).await {
                 Ok(Response::Standing(standing)) => return Ok(standing),
                 Ok(other) => tracing::debug!(answer = ?other, "no standing"),
                 Err(NodeError::Unreached(error)) => tracing::debug!(%error, "leader not reached"),
                 Err(error) => return Err(error),
             }
-            self.pause(deadline).await?;
+            self.pause(known, deadline).await?;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The replicated log: openraft over a write-ahead log and over connections between members. `openraft` and `sled` are named
 //! nowhere else.
 
+mod background;
 mod belong;
 mod channel;
 mod copy;

@@ -259,13 +259,14 @@ impl Node {
     pub async fn propose(&self, ticket: Ticket, commands: Bytes, deadline: Instant) -> Result<(), NodeError> {
         let mut asked = false;
         loop {
+            let known = self.leader();
             let request = || Request::Propose { ticket, commands: commands.clone() };
             match self.ask_leader(request, deadline).await {
                 Ok(Response::Proposed) => return Ok(()),
                 Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
                 Err(NodeError::Unreached(error)) => {
                     tracing::debug!(%error, "leader not reached");
-                    if self.pause(deadline).await.is_err() {
+                    if self.pause(known, deadline).await.is_err() {
                         return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
                     }
                     continue;
@@ -274,7 +275,7 @@ impl Node {
                 Err(error) => return Err(error),
             }
             asked = true;
-            self.pause(deadline).await?;
+            self.pause(known, deadline).await?;
         }
     }
 
@@ -284,13 +285,14 @@ impl Node {
     /// `TimedOut` or `Stopped`: nothing may be read.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
         let index = loop {
+            let known = self.leader();
             match self.ask_leader(|| Request::ReadIndex, deadline).await {
                 Ok(Response::ReadIndex(index)) => break index,
                 Err(NodeError::Unreached(error)) => tracing::debug!(%error, "leader not reached"),
                 Ok(other) => tracing::debug!(answer = ?other, "no read index"),
                 Err(error) => return Err(error),
             }
-            self.pause(deadline).await?;
+            self.pause(known, deadline).await?;
         };
         let mut applied = self.state.applied();
         match tokio::time::timeout_at(deadline.into(), applied.wait_for(|applied| *applied >= index)).await {
@@ -368,11 +370,12 @@ impl Node {
         }
     }
 
-    pub(super) async fn pause(&self, deadline: Instant) -> Result<(), NodeError> {
+    /// Waits before something is tried again that failed while `known` led, but not when another leads.
+    pub(super) async fn pause(&self, known: Option<u64>, deadline: Instant) -> Result<(), NodeError> {
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(NodeError::TimedOut);
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
+        self.leader_other_than(known, RETRY_PAUSE).await;
         Ok(())
     }
 

@@ -49,6 +49,8 @@ pub fn write(path: &Path, meta: &Meta, frozen: &Frozen) -> io::Result<()> {
         if bytes.len() >= FRAME_BYTES {
             frame(&mut out, &bytes)?;
             bytes.clear();
+            // In parts, so that the log's flushes come in between.
+            out.get_ref().sync_data()?;
         }
     }
     if !bytes.is_empty() {

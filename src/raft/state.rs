@@ -10,6 +10,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
+use super::background;
 use super::metrics::{Metrics, observe};
 use super::sessions::Sessions;
 use super::snapshot::{self, Folder, Meta};
@@ -240,7 +241,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
                 snapshot::write(&target, &meta, &frozen)?;
                 folder.keep_newest()
             };
-            tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+            background::run("snapshot", work).await?;
             observe(&self.metrics.snapshot_save, began.elapsed());
         }
         tracing::info!(file = %path.display(), "snapshot written");
