@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Failure, logging};
 use crate::config::{Millis, StoreFragment, StoreSettings};
-use crate::store::{self, RunError};
+use crate::store::{self, RunError, Threads};
 use crate::systemd::notify;
+
+/// Threads that tell watchers: they are busy in bursts only, and beyond a few the network is what takes time.
+const MOST_WATCHER_THREADS: usize = 4;
 
 /// Exit status of a node that was removed from its cluster: starting it again is of no use.
 const REMOVED: u8 = 3;
@@ -186,7 +189,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
 
 /// Runs a node until it is asked to end; logging must have been started.
 pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
-    let clients = client_threads().map_err(Failure::new)?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    // Raft keeps one processor busy.
+    let clients = threads("clients", processors.saturating_sub(1).max(1)).map_err(Failure::new)?;
+    let watchers = threads("watchers", processors.min(MOST_WATCHER_THREADS)).map_err(Failure::new)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -196,21 +202,21 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
             stopping.cancelled().await;
             notify::stopping();
         });
-        store::run(settings, clients.handle(), stop, notify::ready).await.map_err(|error| match error {
+        let threads = Threads { clients: clients.handle().clone(), watchers: watchers.handle().clone() };
+        store::run(settings, &threads, stop, notify::ready).await.map_err(|error| match error {
             RunError::Removed { .. } => Failure::with_code(REMOVED, error),
             error => Failure::new(error),
         })
     });
     clients.shutdown_timeout(Duration::from_secs(1));
+    watchers.shutdown_timeout(Duration::from_secs(1));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-/// Threads for client connections: one for each processor but the one that raft keeps busy.
-fn client_threads() -> std::io::Result<Runtime> {
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = processors.saturating_sub(1).max(1);
-    Builder::new_multi_thread().worker_threads(threads).thread_name("clients").enable_all().build()
+/// A runtime of `count` threads.
+fn threads(name: &str, count: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(count).thread_name(name).enable_all().build()
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {

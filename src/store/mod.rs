@@ -38,13 +38,14 @@ pub use limits::{Limits, Room};
 pub use mailbox::{End, Told};
 pub use members::{Member, cluster_id, member_id};
 pub use passwords::{HashError, Passwords};
-pub use run::{RunError, run};
+pub use run::{RunError, Threads, run};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +91,7 @@ pub struct Store {
     passwords: Passwords,
     gets: Gets,
     copies: Arc<Semaphore>,
+    watch_threads: Handle,
 }
 
 /// Reads that this node answered by itself.
@@ -105,6 +107,7 @@ impl Store {
         desk: Arc<Desk>,
         name: String,
         limits: Limits,
+        watch_threads: Handle,
         stop: &CancellationToken,
     ) -> Arc<Self> {
         let commands = propose::Queue::start(node.clone(), desk.clone());
@@ -120,8 +123,19 @@ impl Store {
             desk.auth.send_replace(replica.keyspace.auth().clone());
         }
         let copies = backup::slots();
-        let store =
-            Arc::new(Self { node, desk, commands, reads, name, started, limits, passwords, gets, copies });
+        let store = Arc::new(Self {
+            node,
+            desk,
+            commands,
+            reads,
+            name,
+            started,
+            limits,
+            passwords,
+            gets,
+            copies,
+            watch_threads,
+        });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
         store
     }
@@ -129,6 +143,11 @@ impl Store {
     /// The raft member behind the store.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// The threads on which watches wait.
+    pub fn watch_threads(&self) -> &Handle {
+        &self.watch_threads
     }
 
     /// The member's name.

@@ -31,7 +31,7 @@ const BATCH_BYTES: usize = 1 << 20;
 const OPEN_BATCHES: usize = 4;
 
 /// While batches are under way, the next one goes out once it has so many commands for each of them.
-const WORTHWHILE_COMMANDS: usize = 16;
+const WORTHWHILE_COMMANDS: usize = 24;
 
 /// After so long a batch under way is no reason to wait: disk or network are slow, and can take more at a time.
 const LINGER: Duration = Duration::from_millis(5);
@@ -129,10 +129,7 @@ impl Batch {
 
     /// Whether it should go out although `open` others are under way.
     fn is_worthwhile(&self, open: usize) -> bool {
-        self.is_full()
-            || self.commands.len()
-                >= open
-                    * std::env::var("TUNE_W").ok().and_then(|v| v.parse().ok()).unwrap_or(WORTHWHILE_COMMANDS)
+        self.is_full() || self.commands.len() >= open * WORTHWHILE_COMMANDS
     }
 
     fn add(&mut self, request: Request) {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,9 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long open requests have to finish when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+
+/// Connections that may wait to be accepted: as many as the system allows (listen(2)).
+const BACKLOG: u32 = 65_535;
 
 /// Why a node could not run or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -77,16 +81,25 @@ pub enum RunError {
     Failed(String),
 }
 
+/// Where a node's tasks run, beside raft's.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    /// Client connections.
+    pub clients: Handle,
+    /// Watches that wait, so that telling thousands of them holds up nobody else's answer.
+    pub watchers: Handle,
+}
+
 /// Runs a node until `stop`; calls `ready` once it serves: it has found its cluster and its name is known there.
 ///
-/// Raft's tasks run where this runs, best on one thread: they hand much over to each other and do little work. Client
-/// connections run on the threads of `clients`.
+/// Raft's tasks run where this runs, best on one thread: they hand much over to each other and do little work. The rest
+/// runs on `threads`.
 ///
 /// # Errors
 /// See [`RunError`].
 pub async fn run(
     settings: StoreSettings,
-    clients: &Handle,
+    threads: &Threads,
     stop: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> Result<(), RunError> {
@@ -109,15 +122,16 @@ pub async fn run(
     let limits = Limits::new(limits::raise_open_files(), settings.max_connections);
     let store = {
         // Its tasks work for the clients.
-        let _entered = clients.enter();
-        Store::start(node.clone(), desk, settings.name.clone(), limits, &inner_stop)
+        let _entered = threads.clients.enter();
+        Store::start(node.clone(), desk, settings.name.clone(), limits, threads.watchers.clone(), &inner_stop)
     };
     let client_stop = CancellationToken::new();
     let connections = TaskTracker::new();
     for listener in client_listeners {
-        let listener = hand_to(listener, clients).map_err(|cause| RunError::Failed(cause.to_string()))?;
+        let listener =
+            hand_to(listener, &threads.clients).map_err(|cause| RunError::Failed(cause.to_string()))?;
         let serving = http::serve(store.clone(), listener, client_stop.clone(), connections.clone());
-        connections.spawn_on(serving, clients);
+        connections.spawn_on(serving, &threads.clients);
     }
 
     let serve = async {
@@ -247,11 +261,19 @@ async fn bind(urls: &[Url]) -> Result<Vec<TcpListener>, RunError> {
         let failed = |cause| RunError::Listen { url: url.clone(), cause };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = url.port_or_known_default().unwrap_or_default();
-        let mut addresses: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
+        let addresses = tokio::net::lookup_host((host, port)).await.map_err(failed)?;
         // A name such as localhost stands for its IPv4 address first, as in Go.
-        addresses.sort_by_key(|address| address.is_ipv6());
-        addresses.truncate(1);
-        listeners.push(TcpListener::bind(addresses.as_slice()).await.map_err(failed)?);
+        let address = addresses.min_by_key(|address| address.is_ipv6());
+        let Some(address) = address else { return Err(failed(io::ErrorKind::NotFound.into())) };
+        listeners.push(listen(address).map_err(failed)?);
     }
     Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As usual for servers: what is left of earlier connections does not hinder a new start.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

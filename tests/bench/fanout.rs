@@ -78,13 +78,13 @@ async fn accept(port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Waits for the event.
-async fn hear(mut stream: TcpStream) -> io::Result<()> {
+/// Waits for the event. Gives the connection back, so that its end is not measured with the others' news.
+async fn hear(mut stream: TcpStream) -> io::Result<TcpStream> {
     let mut body = Vec::with_capacity(512);
     while !body.windows(2).any(|pair| pair == b"}\n") {
         if stream.read_buf(&mut body).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(())
+    Ok(stream)
 }

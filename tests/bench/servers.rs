@@ -75,7 +75,7 @@ impl Cluster {
     pub fn launch(&mut self, place: usize) {
         let (kind, node) = (self.kind, &mut self.nodes[place]);
         let mut command = match kind {
-            Kind::Muster => Command::new(env!("CARGO_BIN_EXE_muster")),
+            Kind::Muster => Command::new(muster()),
             Kind::Etcd => Command::new("etcd"),
         };
         match kind {
@@ -166,6 +166,11 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// The release binary, which contrib/bench builds; else the one that was built along with this program.
+fn muster() -> std::ffi::OsString {
+    std::env::var_os("MUSTER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_muster").into())
 }
 
 /// Ports that nobody listens on, chosen by the kernel.

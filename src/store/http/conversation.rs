@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::exchange::{Exchange, Progress, Routes};
 use super::vigil;
@@ -53,9 +54,14 @@ pub async fn converse(
         let Some((watch, rest)) = Box::pin(talk(&mut stream, begun, &routes, &store, &stop)).await else {
             return;
         };
-        match vigil::keep(&mut stream, peer, watch, rest, &store, &stop).await {
-            Some(rest) => begun = rest,
-            None => return,
+        let vigil = vigil::keep(stream, peer, watch, rest, store.clone(), stop.clone());
+        match AbortOnDropHandle::new(store.watch_threads().spawn(vigil)).await {
+            Ok(Some((kept, rest))) => (stream, begun) = (kept, rest),
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "watch ended");
+                return;
+            }
         }
     }
 }
@@ -183,7 +189,8 @@ impl AsyncWrite for Wire<'_> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_shutdown(cx)
+    /// The socket is closed right after.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,23 +57,23 @@ impl Framing {
     }
 }
 
-/// Writes events until the watch is over. Gives what the client has sent of its next request, or `None` when the
-/// connection is to be closed.
+/// Writes events until the watch is over. Gives the connection and what the client has sent of its next request, or
+/// `None` when it is to be closed.
 pub async fn keep(
-    stream: &mut TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
     watch: Watch,
     mut rest: Vec<u8>,
-    store: &Store,
-    stop: &CancellationToken,
-) -> Option<Bytes> {
+    store: Arc<Store>,
+    stop: CancellationToken,
+) -> Option<(TcpStream, Bytes)> {
     let Watch { mut subscription, mut pass, framing } = watch;
     loop {
         if subscription.is_behind()
             && let Err(error) = store.advance(&mut subscription)
         {
             // Without an end of the body, so that the client notices.
-            report(store, peer, &subscription, &error);
+            report(&store, peer, &subscription, &error);
             return None;
         }
         tokio::select! {
@@ -81,32 +82,35 @@ pub async fn keep(
             () = pass.shaken() => {
                 // On the heap, because this is rare.
                 if Box::pin(pass.renew()).await.is_err() {
-                    return finish(stream, framing, rest).await;
+                    return finish(&stream, framing, rest).await.map(|rest| (stream, rest));
                 }
             }
             () = stop.cancelled() => {
                 // The client may have gone, and the node goes as well.
-                let _ = finish(stream, framing, rest).await;
+                let _ = finish(&stream, framing, rest).await;
                 return None;
             }
             told = subscription.next() => match told {
                 Ok(told) => {
-                    if let Err(error) = send(stream, framing, &told, !subscription.is_stream()).await {
-                        give_up(stream, store, peer, &subscription, &error);
+                    if let Err(error) = send(&stream, framing, &told, !subscription.is_stream()).await {
+                        give_up(&stream, &store, peer, &subscription, &error);
                         return None;
                     }
                 }
-                Err(End::Done) => return framing.keep_alive.then(|| rest.into()),
-                Err(End::Closed) => return finish(stream, framing, rest).await,
+                Err(End::Done) => return framing.keep_alive.then(|| (stream, rest.into())),
+                Err(End::Closed) => {
+                    return finish(&stream, framing, rest).await.map(|rest| (stream, rest));
+                }
                 // Too much waits for it, or the node has a new state: it goes on from the history.
                 Err(End::Moved(_)) => {}
             },
-            here = listen(stream, &mut rest), if rest.len() < AHEAD_BYTES => if !here { return None },
+            here = listen(&stream, &mut rest), if rest.len() < AHEAD_BYTES => if !here { return None },
         }
     }
 }
 
-/// Ends the body without an event. Gives what [`keep`] gives.
+/// Ends the body without an event. Gives what the client has sent of its next request, or `None` when the connection is
+/// to be closed.
 async fn finish(stream: &TcpStream, framing: Framing, rest: Vec<u8>) -> Option<Bytes> {
     if framing.chunked {
         write(stream, &mut [IoSlice::new(b"0\r\n\r\n")]).await.ok()?;
