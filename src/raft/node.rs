@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
-use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{ReadPolicy, ServerState};
 
 use super::hard_state::HardState;
 use super::log::LogStore;
@@ -18,30 +18,14 @@ use super::notes::{self, Notes};
 use super::room;
 use super::state::{Observer, StateMachine};
 use super::storage::{IDENTITY, Identity, Storage};
+use super::tuning::Tuning;
 use super::types::{Peer, Proposal, Raft, Ticket};
 use super::wire::{Hello, Request, Response};
 use super::{belong, steward};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
-use crate::keyspace::Memory;
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-
-/// Most entries kept behind a snapshot, so that a follower that is a little late needs no snapshot.
-const KEPT_ENTRIES: u64 = 5000;
-
-/// How raft is to run.
-#[derive(Clone, Debug)]
-pub struct Tuning {
-    /// Between two heartbeats of the leader.
-    pub heartbeat: Duration,
-    /// Without a heartbeat for about this long, a follower calls an election.
-    pub election: Duration,
-    /// Log entries between snapshots.
-    pub snapshot_count: u64,
-    /// How much of what happened is remembered.
-    pub history: Memory,
-}
 
 /// A running member.
 pub struct Node {
@@ -104,7 +88,7 @@ impl Node {
         }
         let notes = Arc::new(Notes::new(metrics));
         let peers = Peers::new(identity.cluster, identity.member, notes.clone(), state.clone());
-        let config = config(tuning).map_err(io::Error::other)?;
+        let config = tuning.config().map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
             .await
             .map_err(io::Error::other)?;
@@ -370,12 +354,22 @@ impl Node {
         }
     }
 
-    /// Waits before something is tried again that failed while `known` led, but not when another leads.
+    /// Waits before something is tried again that failed while `known` led, but no longer than until another leads.
     pub(super) async fn pause(&self, known: Option<u64>, deadline: Instant) -> Result<(), NodeError> {
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(NodeError::TimedOut);
         }
-        self.leader_other_than(known, RETRY_PAUSE).await;
+        let mut metrics = self.raft.server_metrics();
+        let another = async {
+            while metrics.borrow_watched().current_leader.is_none_or(|leader| Some(leader) == known) {
+                if metrics.changed().await.is_err() {
+                    // Raft has ended, and nobody else will be heard of.
+                    std::future::pending().await
+                }
+            }
+        };
+        // Both outcomes are fine: it is tried again.
+        let _ = tokio::time::timeout(RETRY_PAUSE, another).await;
         Ok(())
     }
 
@@ -467,31 +461,6 @@ fn unreached(asked: bool, error: io::Error) -> Result<Response, NodeError> {
         return Ok(Response::Failed(format!("the leader cannot be reached: {error}")));
     }
     Err(NodeError::Unreached(error))
-}
-
-/// Openraft waits for a lease of `election_timeout_max` and then for a random time between the two bounds: halves of
-/// the setting make a follower wait about as long as etcd's does.
-fn config(tuning: &Tuning) -> Result<Arc<Config>, openraft::ConfigError> {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let election = millis(tuning.election);
-    let kept = tuning.snapshot_count.min(KEPT_ENTRIES);
-    let config = Config {
-        cluster_name: "muster".into(),
-        heartbeat_interval: millis(tuning.heartbeat),
-        election_timeout_min: election * 2 / 5,
-        election_timeout_max: election / 2,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_count),
-        max_in_snapshot_log_to_keep: kept,
-        replication_lag_threshold: kept,
-        purge_batch_size: 256,
-        max_payload_entries: 256,
-        enable_pre_vote: Some(true),
-        // The leader's own flush and its followers' go on at the same time.
-        broadcast_submitted_on_append: Some(true),
-        enable_leader_restore: Some(false),
-        ..Config::default()
-    };
-    Ok(Arc::new(config.validate()?))
 }
 
 #[cfg(test)]
