@@ -1,7 +1,10 @@
 //! Answers and their headers.
 
 use bytes::Bytes;
-use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use warp::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
+    CONTENT_TYPE, HeaderName, HeaderValue,
+};
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
@@ -13,6 +16,16 @@ const BUSY: &str = "etcdserver: too many requests";
 
 /// Headers that an answer may get on its way, so that their place is taken once.
 const MOST_HEADERS: usize = 12;
+
+// On every answer, so not looked through each time.
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
+static CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
+static ETCD_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
+static RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
+static RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
+static CORS_METHODS: HeaderValue = HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE");
+static CORS_ORIGIN: HeaderValue = HeaderValue::from_static("*");
+static CORS_HEADERS: HeaderValue = HeaderValue::from_static("accept, content-type, authorization");
 
 /// A refusal in etcd's form: number, message, cause, and the store's index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +85,7 @@ impl ApiError {
         body.extend_from_slice(format!(",\"index\":{}}}\n", self.index).as_bytes());
         let mut response = json(status, body.into());
         cluster_header(response.headers_mut(), cluster);
-        response.headers_mut().insert(HeaderName::from_static("x-etcd-index"), self.index.into());
+        response.headers_mut().insert(ETCD_INDEX.clone(), self.index.into());
         response
     }
 }
@@ -128,24 +141,26 @@ pub fn message(status: StatusCode, text: &[u8]) -> Response {
 
 /// A successful keys answer.
 pub fn keys(status: StatusCode, body: Bytes, cluster: u64, indexes: Indexes) -> Response {
-    let mut response = json(status, body);
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(MOST_HEADERS);
     keys_headers(response.headers_mut(), cluster, indexes);
     response
 }
 
 /// The headers of a successful keys answer.
 pub fn keys_headers(headers: &mut HeaderMap, cluster: u64, indexes: Indexes) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, JSON.clone());
     cluster_header(headers, cluster);
-    headers.insert(HeaderName::from_static("x-etcd-index"), indexes.etcd.into());
-    headers.insert(HeaderName::from_static("x-raft-index"), indexes.raft.into());
-    headers.insert(HeaderName::from_static("x-raft-term"), indexes.term.into());
+    headers.insert(ETCD_INDEX.clone(), indexes.etcd.into());
+    headers.insert(RAFT_INDEX.clone(), indexes.raft.into());
+    headers.insert(RAFT_TERM.clone(), indexes.term.into());
 }
 
 /// `X-Etcd-Cluster-Id`, in hex without leading zeros.
 pub fn cluster_header(headers: &mut HeaderMap, cluster: u64) {
     if let Ok(value) = HeaderValue::from_str(&format!("{cluster:x}")) {
-        headers.insert(HeaderName::from_static("x-etcd-cluster-id"), value);
+        headers.insert(CLUSTER_ID.clone(), value);
     }
 }
 
@@ -172,13 +187,9 @@ pub fn method_not_allowed(allowed: &'static str) -> Response {
 
 /// The headers by which a page of another origin may call the API, on every answer as in etcd 3.
 pub fn with_cors(mut response: Response) -> Response {
-    const CORS: [(&str, &str); 3] = [
-        ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
-        ("access-control-allow-origin", "*"),
-        ("access-control-allow-headers", "accept, content-type, authorization"),
-    ];
-    for (name, value) in CORS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, CORS_METHODS.clone());
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, CORS_ORIGIN.clone());
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS.clone());
     response
 }

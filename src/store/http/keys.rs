@@ -51,7 +51,7 @@ where
         let pass = guard::admit(api, headers, path, params.recursive, write_wanted).await?;
         check_size(&key)?;
         match *method {
-            _ if machines::has(&key) => machines::answer(api, method, &key, &params).await,
+            _ if machines::has(&key) => Box::pin(machines::answer(api, method, &key, &params)).await,
             Method::GET if params.wait && params.quorum != Some(true) => {
                 watch::answer(api, key, &params, pass)
             }

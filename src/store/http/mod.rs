@@ -216,8 +216,25 @@ where
         return keys::answer(api, method, key, query, headers, body).await;
     }
     if let Some(rest) = path::below(path, b"/v2/auth") {
-        return auth::answer(api, method, rest, query, headers, body).await;
+        return Box::pin(auth::answer(api, method, rest, query, headers, body)).await;
     }
+    // On the heap, so that requests for keys need not carry the room that other pages take.
+    Box::pin(other_page(api, method, path, query, headers, body)).await
+}
+
+/// The answer of any page but those of keys and of users and roles.
+async fn other_page<S, B>(
+    api: &Api,
+    method: &Method,
+    path: &[u8],
+    query: &str,
+    headers: &HeaderMap,
+    body: S,
+) -> Response
+where
+    S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
+    B: Buf + Send,
+{
     if let Some(rest) = path::below(path, b"/v2/members") {
         let names_one = !matches!(rest, b"" | b"/");
         let changes = *method == Method::POST || names_one && matches!(*method, Method::PUT | Method::DELETE);
