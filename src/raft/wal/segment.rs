@@ -227,3 +227,70 @@ pub fn clear_rest(files: &Files, number: u64, (end, size): (u64, u64)) -> io::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = LARGE_BYTES;
+
+    fn begun(folder: &Path, spare: &mut Spare) -> Files {
+        let files = Files::default();
+        create(spare, &files, 1, SIZE, b"begin---").unwrap();
+        assert_eq!(std::fs::metadata(folder.join(file_name(1))).unwrap().len(), SIZE);
+        files
+    }
+
+    #[test]
+    fn pieces_of_any_length_stand_one_behind_the_other_and_zeros_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = begun(folder.path(), &mut Spare::new(folder.path().to_path_buf(), SIZE));
+        let mut expected = b"begin---".to_vec();
+        for (number, length) in [1, 511, 4096, 3, 4084, 4096 * 3 + 7, 9000, 1].into_iter().enumerate() {
+            // As after a start: what stands in the last block is read back first.
+            let mut segment = Segment::open(folder.path(), &files, 1, SIZE, expected.len() as u64).unwrap();
+            for part in [vec![number as u8 + 1; length], vec![b'x'; length / 2 + 1]] {
+                segment.write(&part, expected.len() as u64).unwrap();
+                segment.flush().unwrap();
+                expected.extend(part);
+                let mut found = vec![0; SIZE as usize];
+                file(&files, 1).unwrap().read_exact_at(&mut found, 0).unwrap();
+                assert_eq!(found[..expected.len()], expected);
+                assert!(found[expected.len()..].iter().all(|byte| *byte == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn the_way_past_the_cache_takes_nothing_but_what_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = begun(folder.path(), &mut Spare::new(folder.path().to_path_buf(), SIZE));
+        let path = folder.path().join(file_name(1));
+        let Some(mut direct) = Direct::open(&path, &file(&files, 1).unwrap(), 8).unwrap() else {
+            // This file system has no such way.
+            return;
+        };
+        direct.write(b"next", 8).unwrap();
+        assert_eq!(direct.write(b"gap", 13).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(direct.write(b"back", 8).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        direct.write(b"last", 12).unwrap();
+        assert!(std::fs::read(&path).unwrap().starts_with(b"begin---nextlast\0"));
+    }
+
+    #[test]
+    fn the_next_segment_is_made_ahead_once_and_then_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spare = Spare::new(folder.path().to_path_buf(), SIZE);
+        spare.prepare().unwrap();
+        spare.prepare().unwrap();
+        let path = spare.take(SIZE).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), vec![0; SIZE as usize]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::fs::remove_file(&path).unwrap();
+        // One of another size is not waited for.
+        spare.prepare().unwrap();
+        let other = spare.take(SIZE + 4096).unwrap();
+        assert_eq!(std::fs::metadata(other).unwrap().len(), SIZE + 4096);
+        assert!(spare.making.is_some());
+    }
+}
