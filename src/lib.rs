@@ -25,7 +25,7 @@
 //! | [`systemd`] | systemd and logind over D-Bus; readiness messages | |
 //! | [`model`] | where the helpers' records lie in the store, and what they look like | pure |
 //! | [`store`] | one node: writes, reads, watches, members, discovery, backups, limits; the HTTP API below [`store::http`] | |
-//! | [`raft`] | openraft over a write-ahead log and over connections between members; membership, snapshots; vote and identity in sled | |
+//! | [`raft`] | openraft over a write-ahead log and over connections between members; membership, snapshots; the identity in sled | |
 //! | [`keyspace`] | the replicated state machine: tree, history, deadlines, users and roles, the list of members | pure |
 //! | [`clock`] | time as data; the cluster clock | |
 //! | [`config`] | settings from files, environment and flags | |

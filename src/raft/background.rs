@@ -22,7 +22,7 @@ pub async fn run<T: Send + 'static>(
     let thread = move || {
         // On Linux a thread has a priority of its own, and its id does for a process's.
         if let Err(error) = setpriority_process(Some(gettid()), NICE) {
-            tracing::debug!(%error, "a thread keeps its priority");
+            tracing::info!(%error, "long work is done at the usual priority");
         }
         // Nobody may wait any more.
         let _ = tell.send(work());

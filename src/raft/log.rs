@@ -55,11 +55,8 @@ impl LogStore {
     /// The folder cannot be used, or what it holds is damaged or incomplete; the error names it.
     pub fn open(folder: &Path, known: bool, metrics: Arc<Metrics>) -> io::Result<Self> {
         let watermark = Watermark::open(folder.with_file_name("watermark"), !folder.exists())?;
-        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, watermark, metrics.clone())?;
-        let Opened { purged, vote, committed, fresh } = opened;
-        if fresh && known {
-            return Err(lost(folder, "all of it is missing, though this member has run"));
-        }
+        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, known, watermark, metrics.clone())?;
+        let Opened { purged, vote, committed } = opened;
         let vote: Option<RaftVote> = vote.map(|bytes| decode(&bytes, "vote")).transpose()?;
         let purged: Option<RaftLogId> = purged.map(|bytes| decode(&bytes, "purge point")).transpose()?;
         let (first, _) = wal.range();
@@ -404,6 +401,18 @@ mod tests {
     use super::super::types::{CommittedLeader, Proposal, Ticket};
     use super::*;
     use crate::clock::Stamp;
+
+    #[test]
+    fn a_member_that_has_run_is_refused_without_its_log_at_every_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |known| LogStore::open(&folder.path().join("log"), known, Metrics::new().unwrap());
+        for _ in 0..2 {
+            let error = open(true).err().unwrap().to_string();
+            assert!(error.contains("log") && error.contains("missing"), "{error}");
+        }
+        open(false).unwrap();
+        open(true).unwrap();
+    }
 
     /// A log of large entries: two of them are more than one part.
     async fn large(folder: &Path, count: u64) -> LogStore {

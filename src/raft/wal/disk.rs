@@ -1,5 +1,6 @@
 //! The disk thread of the log: takes everything that waits, writes it, flushes once, tells everyone.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use super::{Files, Told};
 const FLUSH_BYTES: usize = 8 << 20;
 
 /// Bytes for a place in a segment.
+#[derive(Clone)]
 pub struct Piece {
     /// The segment; it is made when the place is its beginning.
     pub segment: u64,
@@ -133,26 +135,21 @@ impl Disk {
         for piece in pieces().filter(|piece| piece.offset == 0) {
             segment::create(&mut self.spare, &self.files, piece.segment, piece.size, &piece.bytes)?;
         }
-        let mut written = false;
-        for piece in pieces().filter(|piece| piece.offset > 0) {
-            let newest = match self.newest.take() {
+        for piece in joined(pieces().filter(|piece| piece.offset > 0)) {
+            let began = Instant::now();
+            let mut newest = match self.newest.take() {
                 Some(newest) if newest.number == piece.segment => newest,
-                before => {
-                    if let Some(before) = before.filter(|_| written) {
-                        self.flush(&before)?;
-                    }
-                    Segment::open(&self.folder, &self.files, piece.segment, piece.size, piece.offset)?
-                }
+                _ => Segment::open(&self.folder, &self.files, piece.segment, piece.size, piece.offset)?,
             };
-            let newest = self.newest.insert(newest);
             newest.write(&piece.bytes, piece.offset)?;
-            written = true;
-            if piece.offset > piece.size / 2 {
-                self.spare.prepare()?;
+            newest.flush()?;
+            observe(&self.metrics.flush, began.elapsed());
+            self.newest = Some(newest);
+            if piece.offset > piece.size / 2
+                && let Err(error) = self.spare.prepare()
+            {
+                tracing::debug!(%error, "the next segment is made when it is needed");
             }
-        }
-        if let Some(newest) = self.newest.as_ref().filter(|_| written) {
-            self.flush(newest)?;
         }
         let appends = jobs.iter().filter(|job| job.next_entry > 0).count();
         if appends > 0 {
@@ -160,13 +157,6 @@ impl Disk {
         }
         let last = jobs.iter().map(|job| job.last_record).max();
         last.map_or(Ok(()), |last| self.watermark.note(last))
-    }
-
-    fn flush(&self, segment: &Segment) -> io::Result<()> {
-        let began = Instant::now();
-        segment.flush()?;
-        observe(&self.metrics.flush, began.elapsed());
-        Ok(())
     }
 
     fn remove(&self, dropped: &[u64]) {
@@ -181,10 +171,41 @@ impl Disk {
     }
 }
 
+/// The pieces, with those that follow each other in a segment as one: each is a write of its own to the disk.
+fn joined<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Vec<Cow<'a, Piece>> {
+    let mut all: Vec<Cow<'a, Piece>> = Vec::new();
+    for piece in pieces {
+        match all.last_mut() {
+            Some(last)
+                if last.segment == piece.segment && last.offset + last.bytes.len() as u64 == piece.offset =>
+            {
+                last.to_mut().bytes.extend_from_slice(&piece.bytes);
+            }
+            _ => all.push(Cow::Borrowed(piece)),
+        }
+    }
+    all
+}
+
 fn weight(job: &Job) -> usize {
     job.pieces.iter().map(|piece| piece.bytes.len()).sum()
 }
 
 fn copy(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write the log: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_that_follow_each_other_in_a_segment_are_one_write() {
+        let piece = |segment, offset, text: &str| Piece { segment, offset, size: 4096, bytes: text.into() };
+        let pieces =
+            [piece(1, 8, "ab"), piece(1, 10, "cd"), piece(1, 13, "e"), piece(2, 14, "f"), piece(2, 15, "g")];
+        let joined: Vec<_> = joined(pieces.iter()).into_iter().map(Cow::into_owned).collect();
+        let found: Vec<_> = joined.iter().map(|p| (p.segment, p.offset, p.bytes.as_slice())).collect();
+        assert_eq!(found, [(1, 8, &b"abcd"[..]), (1, 13, b"e"), (2, 14, b"fg")]);
+    }
 }

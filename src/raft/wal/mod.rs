@@ -59,23 +59,26 @@ pub struct Opened {
     pub vote: Option<Vec<u8>>,
     /// The highest commit index that was noted.
     pub committed: u64,
-    /// There was no log; one was made.
-    pub fresh: bool,
 }
 
 impl Wal {
-    /// Opens or makes the log in `folder`, which must hold at least what `watermark` says.
+    /// Opens or makes the log in `folder`, which must hold at least what `watermark` says. It is only made when the member
+    /// is not `known`: one that has run has a log.
     ///
     /// # Errors
     /// The folder cannot be used, or a segment is damaged or missing; the error names it.
     pub fn open(
         folder: &Path,
         segment_bytes: u64,
+        known: bool,
         watermark: Watermark,
         metrics: Arc<Metrics>,
     ) -> io::Result<(Self, Opened)> {
         std::fs::create_dir_all(folder)?;
         let log = recover::recover(folder)?;
+        if log.segments.is_empty() && known {
+            return Err(recover::gone(folder));
+        }
         if log.number <= watermark.record() {
             return Err(recover::too_short(folder, &log, &watermark));
         }
@@ -83,8 +86,7 @@ impl Wal {
             tracing::warn!(file = %path.display(), "a write that was never finished is cut off the log");
         }
         let fresh = log.segments.is_empty();
-        let opened =
-            Opened { purged: log.purged.clone(), vote: log.vote.clone(), committed: log.committed, fresh };
+        let opened = Opened { purged: log.purged.clone(), vote: log.vote.clone(), committed: log.committed };
         let files = Files::default();
         for segment in &log.segments {
             segment::open(folder, segment.number, &files)?;

@@ -193,7 +193,7 @@ pub fn scan(segment: &[u8], first: u64) -> Scan {
         number += 1;
     }
     let rest = &segment[end..];
-    let rest = if rest.iter().all(|byte| *byte == 0) { End::Clean } else { judge(rest, number) };
+    let rest = if rest.iter().all(|byte| *byte == 0) { End::Clean } else { judge(rest, number, end) };
     Scan { records, end, rest }
 }
 
@@ -211,8 +211,8 @@ pub fn whole(bytes: &[u8], number: u64) -> Option<Head> {
         .then_some(head)
 }
 
-/// Tells why there is no whole record `number` at the beginning of `rest`.
-fn judge(rest: &[u8], number: u64) -> End {
+/// Tells why there is no whole record `number` at the beginning of `rest`, which begins at byte `at` of the segment.
+fn judge(rest: &[u8], number: u64, at: usize) -> End {
     let later = || (ALIGN..rest.len()).step_by(ALIGN);
     let proof = |at: usize| {
         Head::parse(&rest[at..]).is_some_and(|head| head.number > number && head.durable >= number)
@@ -233,17 +233,18 @@ fn judge(rest: &[u8], number: u64) -> End {
         None => later().find(|at| rest[*at..].starts_with(&tail)).map(|at| at + TAIL),
     };
     match extent {
-        Some(extent) if rest[extent - TAIL..extent] == tail && !has_empty_sector(&rest[..extent]) => {
+        Some(extent) if rest[extent - TAIL..extent] == tail && !has_empty_sector(&rest[..extent], at) => {
             End::Damaged("it was written whole and its checksum is wrong")
         }
         Some(_) | None => End::Torn,
     }
 }
 
-/// Whether a whole sector's worth of zeros is in it, as where a write did not get to. The caller's bytes need not begin
-/// at a sector, so any run that is long enough counts.
-fn has_empty_sector(bytes: &[u8]) -> bool {
-    bytes.split(|byte| *byte != 0).any(|zeros| zeros.len() >= SECTOR)
+/// Whether all that lies of a sector in these bytes, which begin at byte `at` of the segment, is zeros, as where a write
+/// did not get to.
+fn has_empty_sector(bytes: &[u8], at: usize) -> bool {
+    let (first, rest) = bytes.split_at((SECTOR - at % SECTOR).min(bytes.len()));
+    std::iter::once(first).chain(rest.chunks(SECTOR)).any(|part| part.iter().all(|byte| *byte == 0))
 }
 
 #[cfg(test)]
@@ -312,5 +313,16 @@ mod tests {
         let hole = span(3) + 1024;
         bytes[hole..hole + 1024].fill(0);
         assert_eq!(scan(&bytes, 1).rest, End::Torn);
+    }
+
+    #[test]
+    fn nor_is_the_end_of_a_sector_in_which_a_record_begins() {
+        let (first, long) = ([1; 408], [7; 1000]);
+        let mut bytes = segment(&[&first, &long]);
+        assert_eq!(span(first.len()), SECTOR - 32);
+        bytes[SECTOR - 32..SECTOR].fill(0);
+        assert_eq!(scan(&bytes, 1).rest, End::Torn);
+        bytes[SECTOR - 1] = 1;
+        assert!(matches!(scan(&bytes, 1).rest, End::Damaged(_)));
     }
 }

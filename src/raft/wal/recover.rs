@@ -67,6 +67,11 @@ pub fn too_short(folder: &Path, log: &Recovered, watermark: &Watermark) -> io::E
     damaged(&newest, format!("it ends with record {last}, but {file} says that record {flushed} was flushed"))
 }
 
+/// There is no log, although this member has had one.
+pub fn gone(folder: &Path) -> io::Error {
+    damaged(folder, "all of it is missing, though this member has run")
+}
+
 /// The name of a segment's file.
 pub fn file_name(number: u64) -> String {
     format!("{number:016}.log")

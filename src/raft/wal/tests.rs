@@ -16,14 +16,13 @@ struct Fixture {
 fn open(folder: &TempDir) -> io::Result<(Wal, Opened)> {
     let watermark = Watermark::open(folder.path().join("watermark"), true)?;
     let metrics = Metrics::new().map_err(io::Error::other)?;
-    Wal::open(&folder.path().join("log"), SEGMENT, watermark, metrics)
+    Wal::open(&folder.path().join("log"), SEGMENT, false, watermark, metrics)
 }
 
 impl Fixture {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let (wal, opened) = open(&folder).unwrap();
-        assert!(opened.fresh);
+        let (wal, _) = open(&folder).unwrap();
         Self { folder, wal: Some(wal) }
     }
 
