@@ -75,14 +75,14 @@ pub fn gateway(cluster: &Cluster, connections: usize) -> Vec<f64> {
     vec![checked(load::run(port, connections, Until::Time(LOAD), |_| request.clone())).rate]
 }
 
-/// The longest time without a successful write around the end of the leader, in milliseconds. Four writers work
-/// through the two other nodes.
+/// The longest time without a successful write that began before or within a second after the end of the leader, in
+/// milliseconds. Four writers work through the two other nodes.
 pub fn gap(cluster: &mut Cluster, signal: Signal) -> Vec<f64> {
     let leader = cluster.leader();
     let others: Vec<u16> = (0..3).filter(|place| *place != leader).map(|place| cluster.port(place)).collect();
     let began = Instant::now();
     let ended = began + Duration::from_secs(8);
-    let mut successes: Vec<Duration> = std::thread::scope(|scope| {
+    let (ending, mut successes) = std::thread::scope(|scope| {
         let writer = |port: u16| {
             scope.spawn(move || {
                 let mut seen = Vec::new();
@@ -100,8 +100,10 @@ pub fn gap(cluster: &mut Cluster, signal: Signal) -> Vec<f64> {
         };
         let writers: Vec<_> = others.iter().cycle().take(4).map(|port| writer(*port)).collect();
         std::thread::sleep(Duration::from_secs(1));
+        let ending = began.elapsed();
         cluster.end(leader, signal);
-        writers.into_iter().flat_map(|writer| writer.join().expect("a writer ended")).collect()
+        let successes = writers.into_iter().flat_map(|writer| writer.join().expect("a writer ended"));
+        (ending, successes.collect::<Vec<Duration>>())
     });
     cluster.launch(leader);
     while !cluster.is_healthy(leader) {
@@ -110,7 +112,9 @@ pub fn gap(cluster: &mut Cluster, signal: Signal) -> Vec<f64> {
     successes.sort();
     // Writes that did not begin again in all that time leave a gap until its end.
     successes.push(ended - began);
-    let gaps = successes.windows(2).map(|pair| pair[1].saturating_sub(pair[0]).as_secs_f64() * 1e3);
+    let near = |pair: &&[Duration]| pair[1] > ending && pair[0] < ending + Duration::from_secs(1);
+    let gaps = successes.windows(2).filter(near);
+    let gaps = gaps.map(|pair| pair[1].saturating_sub(pair[0]).as_secs_f64() * 1e3);
     let longest = gaps.fold(f64::NAN, f64::max);
     vec![longest]
 }
