@@ -341,20 +341,12 @@ mod tests {
     use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
     use super::super::metrics::Metrics;
+    use super::super::offline::Nobody;
     use super::super::snapshot::Folder;
-    use super::super::state::{Observer, Outcome, Replica};
     use super::super::types::{CommittedLeader, RaftLogId};
     use super::super::wire;
     use super::*;
     use crate::keyspace::Memory;
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn applied(&self, _: Outcome) {}
-
-        fn replaced(&self, _: &Replica) {}
-    }
 
     /// The other end of a link, which answers when it is told to.
     struct Follower(Framed<TcpStream, LengthDelimitedCodec>);

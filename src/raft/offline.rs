@@ -75,7 +75,7 @@ pub async fn read(data_dir: &Path) -> io::Result<(Identity, Frozen)> {
 }
 
 /// Nobody waits for what is applied to a node that does not run.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Observer for Nobody {
     fn applied(&self, _: Outcome) {}

@@ -327,16 +327,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 mod tests {
     use openraft::Membership;
 
+    use super::super::offline::Nobody;
     use super::super::types::CommittedLeader;
     use super::*;
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn applied(&self, _: Outcome) {}
-
-        fn replaced(&self, _: &Replica) {}
-    }
 
     #[tokio::test]
     async fn a_snapshot_that_is_finished_after_a_newer_one_was_installed_leaves_that_alone() {

@@ -110,6 +110,7 @@ pub fn gap(cluster: &mut Cluster, signal: Signal) -> Vec<f64> {
         std::thread::sleep(Duration::from_millis(20));
     }
     successes.sort();
+    assert!(successes.first().is_some_and(|first| *first < ending), "no write succeeded before the end");
     // Writes that did not begin again in all that time leave a gap until its end.
     successes.push(ended - began);
     let near = |pair: &&[Duration]| pair[1] > ending && pair[0] < ending + Duration::from_secs(1);

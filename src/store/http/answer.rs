@@ -122,11 +122,16 @@ pub fn json(status: StatusCode, body: Bytes) -> Response {
     typed(status, "application/json", body)
 }
 
-/// A body of a given type.
-pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+fn untyped(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     *response.headers_mut() = HeaderMap::with_capacity(MOST_HEADERS);
+    response
+}
+
+/// A body of a given type.
+pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let mut response = untyped(status, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
@@ -141,9 +146,7 @@ pub fn message(status: StatusCode, text: &[u8]) -> Response {
 
 /// A successful keys answer.
 pub fn keys(status: StatusCode, body: Bytes, cluster: u64, indexes: Indexes) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    *response.headers_mut() = HeaderMap::with_capacity(MOST_HEADERS);
+    let mut response = untyped(status, body);
     keys_headers(response.headers_mut(), cluster, indexes);
     response
 }
