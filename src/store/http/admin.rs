@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
-use futures_util::Stream;
+use bytes::Bytes;
 use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::answer::{json, text_error, typed};
-use super::body;
+use super::body::{self, Pieces};
 use crate::keyspace::json_string;
 use crate::store::{Store, log_level};
 
@@ -105,11 +104,7 @@ fn memory() -> (u64, u64) {
 }
 
 /// `PUT /config/local/log`: sets the log's level for this run. Whoever may call it has been decided before.
-pub async fn set_level<S, B>(content: S) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+pub async fn set_level(content: impl Pieces) -> Response {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "lowercase")]
     struct Wish {

@@ -2,14 +2,14 @@
 //! `/muster/v1/restore/ID` replace everything by one, chunk by chunk. Each request of a restore may be repeated, at
 //! any node.
 
-use bytes::Buf;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use warp::Reply;
 use warp::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{cluster_header, json, message, method_not_allowed, not_found};
+use super::body::Pieces;
 use super::form::Form;
 use super::{Api, body, guard};
 use crate::keyspace::backup::{Digest, FRAME_LIMIT};
@@ -19,18 +19,14 @@ use crate::store::backup::CopyError;
 
 /// Answers a request for the page at `path`, which follows `/muster/v1`. Whoever may use these pages may read and
 /// replace everything.
-pub async fn answer<S, B>(
+pub async fn answer(
     api: &Api,
     method: &Method,
     path: &[u8],
     query: &str,
     headers: &HeaderMap,
-    body: S,
-) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+    body: impl Pieces,
+) -> Response {
     let Ok(path) = std::str::from_utf8(path) else { return not_found() };
     if let Err(denied) = guard::require_root(api, headers).await {
         return denied;
@@ -80,11 +76,14 @@ fn begin_or_abort(method: &Method, id: &str) -> Step {
     }
 }
 
-async fn chunk<S, B>(api: &Api, method: &Method, id: &str, number: &str, headers: &HeaderMap, body: S) -> Step
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+async fn chunk(
+    api: &Api,
+    method: &Method,
+    id: &str,
+    number: &str,
+    headers: &HeaderMap,
+    body: impl Pieces,
+) -> Step {
     let (id, number) = (name(id)?, decimal(Some(number), "the number of the chunk")?);
     if *method != Method::PUT {
         return Err(Box::new(method_not_allowed("PUT")));

@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use hyper::body::{Body, Incoming};
+use tokio::time::error::Elapsed;
 use warp::http::HeaderMap;
 use warp::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use warp::reply::Response;
@@ -21,6 +23,46 @@ const FORGET_BYTES: usize = 256 << 10;
 
 /// How long the next piece of a body may take.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request's body, piece by piece.
+pub trait Pieces: Stream<Item = Result<Self::Piece, Self::Fault>> + Send {
+    /// Some of its bytes.
+    type Piece: Buf + Send;
+    /// Why there are no more.
+    type Fault: Send;
+}
+
+impl<S, B: Buf + Send, E: Send> Pieces for S
+where
+    S: Stream<Item = Result<B, E>> + Send,
+{
+    type Piece = B;
+    type Fault = E;
+}
+
+/// The pieces of a body as hyper has it.
+pub fn pieces(mut body: Incoming) -> impl Pieces + Unpin {
+    stream::poll_fn(move |context| {
+        loop {
+            let frame = std::task::ready!(Pin::new(&mut body).poll_frame(context));
+            // What is no data are trailers, which mean nothing here.
+            match frame.map(|frame| frame.map(|frame| frame.into_data())) {
+                None => return Poll::Ready(None),
+                Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
+                Some(Ok(Ok(piece))) => return Poll::Ready(Some(Ok(piece))),
+                Some(Ok(Err(_))) => {}
+            }
+        }
+    })
+}
+
+/// The next piece; most have come already, and then no timer is set.
+async fn next<S: Pieces + Unpin>(body: &mut S) -> Result<Option<S::Item>, Elapsed> {
+    match body.next().now_or_never() {
+        Some(next) => Ok(next),
+        None => tokio::time::timeout(PIECE_TIMEOUT, body.next()).await,
+    }
+}
 
 /// A body and the room that it takes; keep both until the body is no longer needed.
 #[derive(Debug)]
@@ -45,11 +87,7 @@ pub enum Broken {
 ///
 /// # Errors
 /// 210 when it is too large or breaks off, 300 when too many large ones are under way.
-pub async fn read<S, B>(body: S, headers: &HeaderMap, limits: &Limits) -> Result<Whole, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+pub async fn read(body: impl Pieces, headers: &HeaderMap, limits: &Limits) -> Result<Whole, ApiError> {
     up_to(body, LIMIT_BYTES, headers, limits).await
 }
 
@@ -57,16 +95,12 @@ where
 ///
 /// # Errors
 /// As [`read`].
-pub async fn up_to<S, B>(
-    body: S,
+pub async fn up_to(
+    body: impl Pieces,
     limit: usize,
     headers: &HeaderMap,
     limits: &Limits,
-) -> Result<Whole, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+) -> Result<Whole, ApiError> {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let length = length.unwrap_or(limit).min(limit);
     take(body, limit, Some((length, limits))).await.map_err(|broken| match broken {
@@ -80,27 +114,19 @@ where
 ///
 /// # Errors
 /// It has more than `limit` bytes, or breaks off.
-pub async fn read_up_to<S, B>(body: S, limit: usize) -> Result<Vec<u8>, Broken>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+pub async fn read_up_to(body: impl Pieces, limit: usize) -> Result<Vec<u8>, Broken> {
     take(body, limit, None).await.map(|whole| whole.bytes)
 }
 
 /// Reads the body. What is not taken is passed over up to [`LIMIT_BYTES`], because a client that is still sending does
 /// not look for an answer.
-async fn take<S, B>(body: S, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+async fn take(body: impl Pieces, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken> {
     let mut body = std::pin::pin!(body);
     let result = gather(&mut body, limit, room).await;
     if matches!(result, Err(Broken::TooLarge | Broken::Busy)) {
         let mut passed = 0;
         while passed < LIMIT_BYTES
-            && let Ok(Some(Ok(piece))) = tokio::time::timeout(PIECE_TIMEOUT, body.next()).await
+            && let Ok(Some(Ok(piece))) = next(&mut body).await
         {
             passed += piece.remaining();
         }
@@ -109,13 +135,13 @@ where
 }
 
 /// Room is asked for once, for the length that was announced: who holds some and waits for more could wait for ever.
-async fn gather<S, B>(body: &mut S, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send + Unpin,
-    B: Buf,
-{
+async fn gather(
+    body: &mut (impl Pieces + Unpin),
+    limit: usize,
+    room: Option<(usize, &Limits)>,
+) -> Result<Whole, Broken> {
     let mut whole = Whole { bytes: Vec::new(), _room: None };
-    while let Some(piece) = tokio::time::timeout(PIECE_TIMEOUT, body.next()).await.map_err(|_| Broken::Cut)? {
+    while let Some(piece) = next(body).await.map_err(|_| Broken::Cut)? {
         let mut piece = piece.map_err(|_| Broken::Cut)?;
         let size = whole.bytes.len() + piece.remaining();
         if size > limit {
@@ -152,11 +178,8 @@ impl<'a, S> Unread<'a, S> {
     }
 }
 
-impl<S, B> Stream for Unread<'_, S>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-{
-    type Item = Result<B, warp::Error>;
+impl<S: Pieces> Stream for Unread<'_, S> {
+    type Item = Result<S::Piece, S::Fault>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {
@@ -169,11 +192,7 @@ where
     }
 }
 
-impl<S, B> Unread<'_, S>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
+impl<S: Pieces> Unread<'_, S> {
     /// Reads what the page left unread. When that is too much, or the client still waits to be asked for it, `response`
     /// says that the connection ends.
     pub async fn forget(mut self, headers: &HeaderMap, response: &mut Response) {
@@ -181,7 +200,7 @@ where
         let waits = !self.begun && !empty && headers.contains_key(EXPECT);
         let mut left = FORGET_BYTES;
         while !waits && left > 0 {
-            match tokio::time::timeout(PIECE_TIMEOUT, self.next()).await {
+            match next(&mut self).await {
                 Ok(None) => return,
                 Ok(Some(Ok(piece))) => left = left.saturating_sub(piece.remaining()),
                 Ok(Some(Err(_))) | Err(_) => break,
@@ -193,13 +212,15 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use bytes::Bytes;
     use futures_util::stream;
     use warp::Reply;
 
     async fn left_open(pieces: usize, expect: bool, read_all: bool) -> bool {
-        let body = stream::iter((0..pieces).map(|_| Ok(Bytes::from(vec![0; 1 << 10]))));
+        let body = stream::iter((0..pieces).map(|_| Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 10]))));
         let mut body = std::pin::pin!(body);
         let mut body = Unread::new(body.as_mut());
         if read_all {

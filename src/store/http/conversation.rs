@@ -18,9 +18,10 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::exchange::{Exchange, Progress, Routes};
+use super::exchange::{Exchange, Progress};
+use super::pages::Pages;
 use super::vigil;
-use crate::store::{Room, Store};
+use crate::store::Room;
 
 /// Bytes that the head of a request may have: its first line and its headers.
 const HEAD_BYTES: usize = 32 << 10;
@@ -37,8 +38,7 @@ pub async fn converse(
     mut stream: TcpStream,
     peer: SocketAddr,
     _room: Room,
-    routes: Routes,
-    store: Arc<Store>,
+    pages: Arc<Pages>,
     stop: CancellationToken,
 ) {
     let mut begun = Bytes::new();
@@ -51,9 +51,10 @@ pub async fn converse(
             }
         }
         // On the heap, so that a waiting watch does not keep the place for it.
-        let Some((watch, rest)) = Box::pin(talk(&mut stream, begun, &routes, &store, &stop)).await else {
+        let Some((watch, rest)) = Box::pin(talk(&mut stream, begun, &pages, &stop)).await else {
             return;
         };
+        let store = pages.store();
         let vigil = vigil::keep(stream, peer, watch, rest, store.clone(), stop.clone());
         match AbortOnDropHandle::new(store.watch_threads().spawn(vigil)).await {
             Ok(Some((kept, rest))) => (stream, begun) = (kept, rest),
@@ -71,13 +72,12 @@ pub async fn converse(
 async fn talk(
     stream: &mut TcpStream,
     begun: Bytes,
-    routes: &Routes,
-    store: &Arc<Store>,
+    pages: &Arc<Pages>,
     stop: &CancellationToken,
 ) -> Option<(vigil::Watch, Vec<u8>)> {
     let progress = Arc::new(Progress::default());
     let wire = Wire { stream, begun, progress: progress.clone() };
-    let exchange = Exchange::new(routes.clone(), store.clone(), progress.clone());
+    let exchange = Exchange::new(pages.clone(), progress.clone());
     // Some clients of etcd look for the names as Go writes them.
     let mut connection = http1::Builder::new()
         .title_case_headers(true)
@@ -104,7 +104,7 @@ async fn talk(
         } else {
             let begin = || Box::pin(tokio::time::sleep(HEAD_TIMEOUT));
             if timer.get_or_insert_with(begin).as_mut().poll(cx).is_ready() {
-                store.metrics().http.head_timeouts.inc();
+                pages.store().metrics().http.head_timeouts.inc();
                 tracing::debug!("a client took too long for the head of a request");
                 return Poll::Ready(Some(Ok(())));
             }

@@ -1,13 +1,16 @@
 //! Being a discovery service: `GET /new?size=N` prepares a registry and answers with its URL, as discovery.etcd.io does
 //! for clusters of etcd. The rest of the protocol is nothing but keys.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use warp::http::header::HOST;
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{method_not_allowed, typed};
+use super::body::Pieces;
 use super::form::Form;
 use super::{Api, keys};
 
@@ -52,8 +55,8 @@ pub async fn new_registry(api: &Api, method: &Method, query: &str, headers: &Hea
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-fn no_body() -> impl Stream<Item = Result<Bytes, warp::Error>> + Send + Sync {
-    stream::empty()
+fn no_body() -> impl Pieces {
+    stream::empty::<Result<Bytes, Infallible>>()
 }
 
 /// The number of members that is asked for.

@@ -14,12 +14,9 @@ use hyper::{Request, Response};
 
 use super::figures::Route;
 use super::guard::Pass;
+use super::pages::Pages;
 use super::vigil::{Framing, Watch};
-use crate::store::{Store, Subscription};
-
-/// All pages.
-pub type Routes =
-    Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, warp::reply::Response> + Send + Sync + 'static>;
+use crate::store::Subscription;
 
 /// The body that warp makes, which has no name of its own.
 type Page = <warp::reply::Response as Answer>::Body;
@@ -103,15 +100,14 @@ impl Progress {
 
 /// Answers the requests of one connection.
 pub struct Exchange {
-    routes: Routes,
-    store: Arc<Store>,
+    pages: Arc<Pages>,
     progress: Arc<Progress>,
 }
 
 impl Exchange {
-    /// Answers by `routes`.
-    pub fn new(routes: Routes, store: Arc<Store>, progress: Arc<Progress>) -> Self {
-        Self { routes, store, progress }
+    /// Answers by `pages`.
+    pub fn new(pages: Arc<Pages>, progress: Arc<Progress>) -> Self {
+        Self { pages, progress }
     }
 }
 
@@ -126,13 +122,12 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let framing = Framing::of(&request);
         let route = Route::of(request.uri().path());
         let method = request.method().clone();
-        let answer = (self.routes)(request);
-        let (store, progress) = (self.store.clone(), self.progress.clone());
+        let (pages, progress) = (self.pages.clone(), self.progress.clone());
         Box::pin(async move {
-            let mut response = answer.await;
+            let mut response = pages.answer(route, request).await;
             let accepted = response.extensions_mut().remove::<Accepted>().and_then(Accepted::take);
             let route = if accepted.is_some() { Route::Watch } else { route };
-            store.metrics().http.answered(route, &method, response.status(), began.elapsed());
+            pages.store().metrics().http.answered(route, &method, response.status(), began.elapsed());
             let waits = accepted.is_some();
             if let Some((subscription, pass)) = accepted {
                 let framing = framing.under(response.headers());

@@ -1,11 +1,11 @@
 //! `/v2/keys`: which operation a request is, and its answer.
 
-use bytes::{Buf, Bytes};
-use futures_util::Stream;
+use bytes::Bytes;
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{self, ApiError, Indexes, method_not_allowed};
+use super::body::Pieces;
 use super::form::{Form, has_form_body};
 use super::guard::Pass;
 use super::params::Params;
@@ -20,18 +20,14 @@ const KEY_BYTES: usize = 8 << 10;
 const KEY_DEPTH: usize = 2048;
 
 /// Answers a request for the key at `path`, which is decoded and clean.
-pub async fn answer<S, B>(
+pub async fn answer(
     api: &Api,
     method: &Method,
     path: &[u8],
     query: &str,
     headers: &HeaderMap,
-    body: S,
-) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+    body: impl Pieces,
+) -> Response {
     if !matches!(*method, Method::HEAD | Method::GET | Method::PUT | Method::POST | Method::DELETE) {
         return method_not_allowed("HEAD,GET,PUT,POST,DELETE");
     }

@@ -1,13 +1,13 @@
 //! `/v2/members`: who belongs to the cluster, with etcd's checks in etcd's order, and Muster's own pages about members
 //! below `/muster/v1`.
 
-use bytes::{Buf, Bytes};
-use futures_util::Stream;
+use bytes::Bytes;
 use serde::Serialize;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::reply::Response;
 
 use super::answer::{cluster_header, json, method_not_allowed, not_found, text_error};
+use super::body::Pieces;
 use super::form::Form;
 use super::json::Json;
 use super::{body, go};
@@ -30,18 +30,14 @@ struct Wish {
 }
 
 /// Answers any request below `/v2/members`; `rest` is what follows.
-pub async fn answer<S, B>(
+pub async fn answer(
     store: &Store,
     method: &Method,
     rest: &[u8],
     query: &str,
     headers: &HeaderMap,
-    body: S,
-) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+    body: impl Pieces,
+) -> Response {
     let rest = rest.strip_prefix(b"/").unwrap_or(rest);
     let outcome = match *method {
         Method::GET => list(store, rest),
@@ -89,22 +85,14 @@ fn list(store: &Store, rest: &[u8]) -> Outcome {
     }
 }
 
-async fn add<S, B>(store: &Store, headers: &HeaderMap, body: S) -> Outcome
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+async fn add(store: &Store, headers: &HeaderMap, body: impl Pieces) -> Outcome {
     let wish = wish(store, headers, body).await?;
     let member = store.add_member(wish.peer_urls, wish.replica).await;
     let member = member.map_err(|error| refusal(error, ""))?;
     Ok(lined(StatusCode::CREATED, &member))
 }
 
-async fn update<S, B>(store: &Store, rest: &[u8], headers: &HeaderMap, body: S) -> Outcome
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+async fn update(store: &Store, rest: &[u8], headers: &HeaderMap, body: impl Pieces) -> Outcome {
     let id = member_id(rest)?;
     let wish = wish(store, headers, body).await?;
     match store.update_member(id, wish.peer_urls).await {
@@ -166,11 +154,7 @@ fn member_id(text: &[u8]) -> Result<u64, Refusal> {
 }
 
 /// What the body asks for.
-async fn wish<S, B>(store: &Store, headers: &HeaderMap, body: S) -> Result<Wish, Refusal>
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+async fn wish(store: &Store, headers: &HeaderMap, body: impl Pieces) -> Result<Wish, Refusal> {
     check_type(headers)?;
     let bad = |words: String| Refusal(StatusCode::BAD_REQUEST, words);
     let body = body::read(body, headers, store.limits()).await;

@@ -18,28 +18,21 @@ mod keys;
 mod machines;
 mod media;
 mod members;
+mod pages;
 mod params;
 mod path;
 mod statistics;
 mod vigil;
 mod watch;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Buf;
-use futures_util::Stream;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_service::Service;
-use warp::http::{HeaderMap, Method, Uri};
-use warp::path::FullPath;
-use warp::reply::Response;
-use warp::{Filter, Reply};
 
 pub use figures::Figures;
 pub use info::ETCD_SERVER as ETCD_VERSION;
@@ -47,11 +40,9 @@ pub use info::ETCD_SERVER as ETCD_VERSION;
 use super::Store;
 use super::limits::Room;
 use conversation::converse;
-use exchange::Routes;
+use pages::Pages;
 
-use answer::{method_not_allowed, not_found, with_cors};
-
-/// What every route works with.
+/// What every page works with.
 struct Api {
     store: Arc<Store>,
     /// Ends what would otherwise last long: copies of everything.
@@ -80,7 +71,7 @@ pub async fn serve(
     stop: CancellationToken,
     connections: TaskTracker,
 ) {
-    let routes = pages(Arc::new(Api { store: store.clone(), stop: stop.clone() }));
+    let pages = Arc::new(Pages::new(store.clone(), stop.clone()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -99,8 +90,7 @@ pub async fn serve(
                     }
                     continue;
                 };
-                let (routes, store, stop) = (routes.clone(), store.clone(), stop.clone());
-                connections.spawn(converse(stream, peer, room, routes, store, stop));
+                connections.spawn(converse(stream, peer, room, pages.clone(), stop.clone()));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: existing connections go on, new ones wait a little.
@@ -134,148 +124,4 @@ async fn refuse(mut stream: TcpStream, _room: Room) {
     };
     // Whoever does not read it in time goes without.
     let _ = tokio::time::timeout(REFUSAL_LIMIT, farewell).await;
-}
-
-/// The pages as each connection calls them.
-fn pages(api: Arc<Api>) -> Routes {
-    let service = warp::service(routes(api));
-    Arc::new(move |mut request| {
-        // `CONNECT host:port` has no path, and warp panics without one.
-        if request.uri().path_and_query().is_none() {
-            *request.uri_mut() = Uri::from_static("/");
-        }
-        let mut service = service.clone();
-        Box::pin(async move {
-            match service.call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        })
-    })
-}
-
-fn routes(
-    api: Arc<Api>,
-) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::any()
-        .map(move || api.clone())
-        .and(warp::method())
-        .and(warp::path::full())
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(answer_request)
-        .recover(|_| async { Ok::<_, Infallible>(not_found()) })
-        .map(warp::Reply::into_response)
-}
-
-async fn answer_request<S, B>(
-    api: Arc<Api>,
-    method: Method,
-    path: FullPath,
-    query: String,
-    headers: HeaderMap,
-    body: S,
-) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
-    B: Buf + Send,
-{
-    // `OPTIONS *` is answered by Go's server itself.
-    let whole_server = path.as_str() == "*";
-    let Some(path) = path::percent_decode(path.as_str().as_bytes()) else { return path::broken() };
-    let mut body = std::pin::pin!(body);
-    let mut body = body::Unread::new(body.as_mut());
-    let mut response = if method == Method::OPTIONS {
-        warp::reply().into_response()
-    } else {
-        match path::clean(path, &query, &method) {
-            Ok(path) => page(&api, &method, &path, &query, &headers, &mut body).await,
-            Err(answer) => *answer,
-        }
-    };
-    body.forget(&headers, &mut response).await;
-    if whole_server { response } else { with_cors(response) }
-}
-
-/// The answer of the page at a clean path.
-async fn page<S, B>(
-    api: &Api,
-    method: &Method,
-    path: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: S,
-) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
-    B: Buf + Send,
-{
-    if let Some(key) = path::below(path, b"/v2/keys") {
-        return keys::answer(api, method, key, query, headers, body).await;
-    }
-    if let Some(rest) = path::below(path, b"/v2/auth") {
-        return Box::pin(auth::answer(api, method, rest, query, headers, body)).await;
-    }
-    // On the heap, so that requests for keys need not carry the room that other pages take.
-    Box::pin(other_page(api, method, path, query, headers, body)).await
-}
-
-/// The answer of any page but those of keys and of users and roles.
-async fn other_page<S, B>(
-    api: &Api,
-    method: &Method,
-    path: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: S,
-) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send + Sync,
-    B: Buf + Send,
-{
-    if let Some(rest) = path::below(path, b"/v2/members") {
-        let names_one = !matches!(rest, b"" | b"/");
-        let changes = *method == Method::POST || names_one && matches!(*method, Method::PUT | Method::DELETE);
-        if changes && let Err(denied) = guard::require_root(api, headers).await {
-            return denied;
-        }
-        return members::answer(&api.store, method, rest, query, headers, body).await;
-    }
-    if let Some(page) = path::below(path, b"/muster/v1") {
-        if *method != Method::GET
-            && let Err(denied) = guard::require_root(api, headers).await
-        {
-            return denied;
-        }
-        return match page {
-            b"/leader" => members::answer_own(&api.store, method, page, query).await,
-            page if page.starts_with(b"/members") => {
-                members::answer_own(&api.store, method, page, query).await
-            }
-            page => backup::answer(api, method, page, query, headers, body).await,
-        };
-    }
-    let get = *method == Method::GET;
-    match path {
-        b"/v2/machines" if get || *method == Method::HEAD => info::machines(&api.store),
-        b"/v2/machines" => method_not_allowed("GET,HEAD"),
-        b"/v2/stats/self" if get => info::stats(&api.store),
-        b"/v2/stats/store" if get => statistics::of_store(&api.store),
-        b"/v2/stats/leader" if get => info::leader_stats(&api.store),
-        b"/version" if get => info::version(),
-        b"/health" if get => info::health(&api.store).await,
-        b"/metrics" => admin::metrics(&api.store).await,
-        b"/debug/vars" if get => admin::variables(&api.store),
-        b"/config/local/log" if *method == Method::PUT => match guard::require_root(api, headers).await {
-            Ok(()) => admin::set_level(body).await,
-            Err(denied) => denied,
-        },
-        b"/config/local/log" => method_not_allowed("PUT"),
-        b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" => method_not_allowed("GET"),
-        b"/version" | b"/health" | b"/debug/vars" => method_not_allowed("GET"),
-        b"/new" => discovery::new_registry(api, method, query, headers).await,
-        _ => not_found(),
-    }
 }

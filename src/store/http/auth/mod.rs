@@ -6,12 +6,12 @@ mod refusal;
 mod roles;
 mod users;
 
-use bytes::{Buf, Bytes};
-use futures_util::Stream;
+use bytes::Bytes;
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{cluster_header, json, message, method_not_allowed, not_found};
+use super::body::Pieces;
 use super::form::Form;
 use super::guard::require_root;
 use super::{Api, body};
@@ -56,18 +56,14 @@ impl Failure {
 }
 
 /// Answers a request for the page at `path`, which is what follows `/v2/auth`, decoded and clean.
-pub async fn answer<S, B>(
+pub async fn answer(
     api: &Api,
     method: &Method,
     path: &[u8],
     query: &str,
     headers: &HeaderMap,
-    body: S,
-) -> Response
-where
-    S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
-{
+    body: impl Pieces,
+) -> Response {
     // A slash at the end changes nothing, but for the switch.
     let pieces: Vec<&[u8]> = path.strip_suffix(b"/").unwrap_or(path).split(|byte| *byte == b'/').collect();
     match pieces[..] {

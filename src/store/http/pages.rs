@@ -1,0 +1,183 @@
+//! Which page answers a request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use hyper::Request;
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+use warp::http::{HeaderMap, Method, Uri};
+use warp::path::FullPath;
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::answer::{method_not_allowed, not_found, with_cors};
+use super::body::{Pieces, Unread, pieces};
+use super::figures::Route;
+use super::{Api, admin, auth, backup, discovery, guard, info, keys, members, path, statistics};
+use crate::store::Store;
+
+/// All pages. Requests for keys, which are most, come to theirs directly: what warp takes up of each on the way to a
+/// page costs as much as its answer. All others come by warp's filters.
+pub struct Pages {
+    api: Arc<Api>,
+    others: Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync>,
+}
+
+impl Pages {
+    /// The pages of `store`; what would last long ends with `stop`.
+    pub fn new(store: Arc<Store>, stop: CancellationToken) -> Self {
+        let api = Arc::new(Api { store, stop });
+        let service = warp::service(routes(api.clone()));
+        let others = move |mut request: Request<Incoming>| -> BoxFuture<'static, Response> {
+            // `CONNECT host:port` has no path, and warp panics without one.
+            if request.uri().path_and_query().is_none() {
+                *request.uri_mut() = Uri::from_static("/");
+            }
+            let mut service = service.clone();
+            Box::pin(async move {
+                match service.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            })
+        };
+        Self { api, others: Box::new(others) }
+    }
+
+    /// The store behind them.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.api.store
+    }
+
+    /// The answer to `request`, which is for `route`.
+    pub async fn answer(&self, route: Route, request: Request<Incoming>) -> Response {
+        if route != Route::Keys {
+            return (self.others)(request).await;
+        }
+        let (head, body) = request.into_parts();
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        answer_request(&self.api, &head.method, path, query, &head.headers, pieces(body)).await
+    }
+}
+
+fn routes(
+    api: Arc<Api>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::any()
+        .map(move || api.clone())
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(
+            async |api: Arc<Api>, method: Method, path: FullPath, query: String, headers: HeaderMap, body| {
+                answer_request(&api, &method, path.as_str(), &query, &headers, body).await
+            },
+        )
+        .recover(|_| async { Ok::<_, Infallible>(not_found()) })
+        .map(warp::Reply::into_response)
+}
+
+/// The answer to a request as it came.
+async fn answer_request(
+    api: &Api,
+    method: &Method,
+    path: &str,
+    query: &str,
+    headers: &HeaderMap,
+    body: impl Pieces,
+) -> Response {
+    // `OPTIONS *` is answered by Go's server itself.
+    let whole_server = path == "*";
+    let Some(path) = path::percent_decode(path.as_bytes()) else { return path::broken() };
+    let mut body = std::pin::pin!(body);
+    let mut body = Unread::new(body.as_mut());
+    let mut response = if *method == Method::OPTIONS {
+        warp::reply().into_response()
+    } else {
+        match path::clean(path, query, method) {
+            Ok(path) => page(api, method, &path, query, headers, &mut body).await,
+            Err(answer) => *answer,
+        }
+    };
+    body.forget(headers, &mut response).await;
+    if whole_server { response } else { with_cors(response) }
+}
+
+/// The answer of the page at a clean path.
+async fn page(
+    api: &Api,
+    method: &Method,
+    path: &[u8],
+    query: &str,
+    headers: &HeaderMap,
+    body: impl Pieces,
+) -> Response {
+    if let Some(key) = path::below(path, b"/v2/keys") {
+        return keys::answer(api, method, key, query, headers, body).await;
+    }
+    if let Some(rest) = path::below(path, b"/v2/auth") {
+        return Box::pin(auth::answer(api, method, rest, query, headers, body)).await;
+    }
+    // On the heap, so that requests for keys need not carry the room that other pages take.
+    Box::pin(other_page(api, method, path, query, headers, body)).await
+}
+
+/// The answer of any page but those of keys and of users and roles.
+async fn other_page(
+    api: &Api,
+    method: &Method,
+    path: &[u8],
+    query: &str,
+    headers: &HeaderMap,
+    body: impl Pieces,
+) -> Response {
+    if let Some(rest) = path::below(path, b"/v2/members") {
+        let names_one = !matches!(rest, b"" | b"/");
+        let changes = *method == Method::POST || names_one && matches!(*method, Method::PUT | Method::DELETE);
+        if changes && let Err(denied) = guard::require_root(api, headers).await {
+            return denied;
+        }
+        return members::answer(&api.store, method, rest, query, headers, body).await;
+    }
+    if let Some(page) = path::below(path, b"/muster/v1") {
+        if *method != Method::GET
+            && let Err(denied) = guard::require_root(api, headers).await
+        {
+            return denied;
+        }
+        return match page {
+            b"/leader" => members::answer_own(&api.store, method, page, query).await,
+            page if page.starts_with(b"/members") => {
+                members::answer_own(&api.store, method, page, query).await
+            }
+            page => backup::answer(api, method, page, query, headers, body).await,
+        };
+    }
+    let get = *method == Method::GET;
+    match path {
+        b"/v2/machines" if get || *method == Method::HEAD => info::machines(&api.store),
+        b"/v2/machines" => method_not_allowed("GET,HEAD"),
+        b"/v2/stats/self" if get => info::stats(&api.store),
+        b"/v2/stats/store" if get => statistics::of_store(&api.store),
+        b"/v2/stats/leader" if get => info::leader_stats(&api.store),
+        b"/version" if get => info::version(),
+        b"/health" if get => info::health(&api.store).await,
+        b"/metrics" => admin::metrics(&api.store).await,
+        b"/debug/vars" if get => admin::variables(&api.store),
+        b"/config/local/log" if *method == Method::PUT => match guard::require_root(api, headers).await {
+            Ok(()) => admin::set_level(body).await,
+            Err(denied) => denied,
+        },
+        b"/config/local/log" => method_not_allowed("PUT"),
+        b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" => method_not_allowed("GET"),
+        b"/version" | b"/health" | b"/debug/vars" => method_not_allowed("GET"),
+        b"/new" => discovery::new_registry(api, method, query, headers).await,
+        _ => not_found(),
+    }
+}
