@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ pub async fn keep(
     stop: CancellationToken,
 ) -> Option<(TcpStream, Bytes)> {
     let Watch { mut subscription, mut pass, framing } = watch;
+    let mut cancelled = pin!(stop.cancelled());
     loop {
         if subscription.is_behind()
             && let Err(error) = store.advance(&mut subscription)
@@ -85,19 +87,23 @@ pub async fn keep(
                     return finish(&stream, framing, rest).await.map(|rest| (stream, rest));
                 }
             }
-            () = stop.cancelled() => {
+            () = &mut cancelled => {
                 // The client may have gone, and the node goes as well.
                 let _ = finish(&stream, framing, rest).await;
                 return None;
             }
             told = subscription.next() => match told {
                 Ok(told) => {
-                    if let Err(error) = send(&stream, framing, &told, !subscription.is_stream()).await {
+                    let last = !subscription.is_stream();
+                    if let Err(error) = send(&stream, framing, &told, last).await {
                         give_up(&stream, &store, peer, &subscription, &error);
                         return None;
                     }
+                    if last {
+                        break;
+                    }
                 }
-                Err(End::Done) => return framing.keep_alive.then(|| (stream, rest.into())),
+                Err(End::Done) => break,
                 Err(End::Closed) => {
                     return finish(&stream, framing, rest).await.map(|rest| (stream, rest));
                 }
@@ -107,6 +113,19 @@ pub async fn keep(
             here = listen(&stream, &mut rest), if rest.len() < AHEAD_BYTES => if !here { return None },
         }
     }
+    drop((subscription, pass));
+    if !framing.keep_alive {
+        return None;
+    }
+    // The next request is waited for here: to hand thousands of connections back at once would hold up the last of
+    // those that have yet to be told.
+    if rest.is_empty() {
+        tokio::select! {
+            () = cancelled => return None,
+            here = listen(&stream, &mut rest) => if !here { return None },
+        }
+    }
+    Some((stream, rest.into()))
 }
 
 /// Ends the body without an event. Gives what the client has sent of its next request, or `None` when the connection is
