@@ -288,8 +288,10 @@ impl Node {
     }
 
     fn stop_with(&mut self, signal: nix::sys::signal::Signal) -> Option<ExitStatus> {
-        self.child.as_ref()?;
-        self.signal(signal);
+        // One that has ended already takes no signals.
+        if !matches!(self.child.as_mut()?.try_wait(), Ok(Some(_))) {
+            self.signal(signal);
+        }
         self.child.take()?.wait().ok()
     }
 
