@@ -1,5 +1,4 @@
-//! A client that costs little beside the servers that it measures: requests are made beforehand, and of an answer only
-//! its length is understood.
+//! A client of single requests, which understands of an answer only its status and its length.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -85,9 +84,4 @@ pub fn put(path: &str, form: &str) -> Vec<u8> {
     let kind = "Content-Type: application/x-www-form-urlencoded";
     format!("PUT {path} HTTP/1.1\r\nHost: h\r\n{kind}\r\nContent-Length: {}\r\n\r\n{form}", form.len())
         .into_bytes()
-}
-
-/// A GET.
-pub fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes()
 }

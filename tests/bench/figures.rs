@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::client::{Connection, get, put};
-use crate::load::{self, Outcome, Until, quantile};
+use crate::client::{Connection, put};
+use crate::load::{self, Until, quantile};
 use crate::servers::Cluster;
 use crate::table::Row;
-
-/// How long one measurement of a load lasts.
-const LOAD: Duration = Duration::from_secs(3);
+use crate::wrk::{self, Outcome, Request};
 
 /// Keys that loads write and read.
 const KEYS: usize = 10_000;
@@ -22,7 +20,7 @@ fn key(n: usize) -> String {
     format!("/v2/keys/bench/{}", n.wrapping_mul(7919) % KEYS)
 }
 
-fn checked(outcome: Outcome) -> Outcome {
+fn checked(outcome: load::Outcome) -> load::Outcome {
     assert_eq!(outcome.failed, 0, "requests were refused");
     outcome
 }
@@ -35,44 +33,40 @@ pub fn fill(cluster: &Cluster) {
 
 /// PUT of small values: throughput, median and 99th percentile.
 pub fn puts(cluster: &Cluster, connections: usize) -> Vec<f64> {
-    let port = cluster.port(cluster.leader());
-    let outcome = checked(load::run(port, connections, Until::Time(LOAD), |n| put(&key(n), VALUE)));
-    vec![outcome.rate, outcome.quantile(0.5), outcome.quantile(0.99)]
+    let requests = (0..KEYS).map(|n| Request::put(key(n), VALUE));
+    let Outcome { rate, median, p99 } = wrk::run(cluster.port(cluster.leader()), connections, requests);
+    vec![rate, median, p99]
 }
 
 /// GET, linearizable or of the node's own copy: throughput.
 pub fn gets(cluster: &Cluster, connections: usize, quorum: bool) -> Vec<f64> {
-    let port = cluster.port(cluster.leader());
-    let request = |n| get(&format!("{}?quorum={quorum}", key(n)));
-    vec![checked(load::run(port, connections, Until::Time(LOAD), request)).rate]
+    let requests = (0..KEYS).map(|n| Request::get(format!("{}?quorum={quorum}", key(n))));
+    vec![wrk::run(cluster.port(cluster.leader()), connections, requests).rate]
 }
 
 /// Nine reads of the node's own copy to one write: throughput.
 pub fn mixed(cluster: &Cluster, connections: usize) -> Vec<f64> {
-    let port = cluster.port(cluster.leader());
-    let request = |n| match n % 10 {
-        0 => put(&key(n), VALUE),
-        _ => get(&format!("{}?quorum=false", key(n))),
-    };
-    vec![checked(load::run(port, connections, Until::Time(LOAD), request)).rate]
+    let requests = (0..KEYS).map(|n| match n % 10 {
+        0 => Request::put(key(n), VALUE),
+        _ => Request::get(format!("{}?quorum=false", key(n))),
+    });
+    vec![wrk::run(cluster.port(cluster.leader()), connections, requests).rate]
 }
 
-/// Refreshes of keys with a lifetime, each key once: throughput.
+/// Refreshes of keys with a lifetime, one after the other: throughput.
 pub fn refreshes(cluster: &Cluster) -> Vec<f64> {
     let port = cluster.port(cluster.leader());
     let path = |n| format!("/v2/keys/beat/{n}");
     checked(load::run(port, 64, Until::Count(KEYS), |n| put(&path(n), "value=up&ttl=600")));
-    let refresh = |n| put(&path(n), "ttl=600&refresh=true&prevExist=true");
-    vec![checked(load::run(port, 64, Until::Count(KEYS), refresh)).rate]
+    let requests = (0..KEYS).map(|n| Request::put(path(n), "ttl=600&refresh=true&prevExist=true"));
+    vec![wrk::run(port, 64, requests).rate]
 }
 
 /// Requests in the form of API 3's JSON gateway, for etcd, beside v2's for Muster: throughput.
 pub fn gateway(cluster: &Cluster, connections: usize) -> Vec<f64> {
-    let port = cluster.port(cluster.leader());
     let body = r#"{"key":"L2JlbmNoL2tleQ==","value":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}"#;
-    let head = "POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nContent-Type: application/json";
-    let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
-    vec![checked(load::run(port, connections, Until::Time(LOAD), |_| request.clone())).rate]
+    let requests = std::iter::once(Request::post("/v3/kv/put".into(), body));
+    vec![wrk::run(cluster.port(cluster.leader()), connections, requests).rate]
 }
 
 /// The longest time without a successful write that began before or within a second after the end of the leader, in

@@ -1,4 +1,5 @@
-//! Many connections that each ask, wait for the answer and ask again, on one thread.
+//! Many connections that each ask, wait for the answer and ask again, on one thread: a given number of requests, or with
+//! the time of each answer.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,19 +13,10 @@ use crate::client::Whole;
 /// What a load came to.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Answers a second.
-    pub rate: f64,
     /// When each answer came, counted from the start, and how long it took; in the order of arrival per connection.
     pub answers: Vec<(Duration, Duration)>,
     /// Answers that were no success.
     pub failed: usize,
-}
-
-impl Outcome {
-    /// The latency that this share of the answers stayed below, in milliseconds.
-    pub fn quantile(&self, share: f64) -> f64 {
-        quantile(self.answers.iter().map(|(_, took)| took.as_secs_f64() * 1e3).collect(), share)
-    }
 }
 
 /// The value that `share` of all values are not above.
@@ -64,16 +56,12 @@ pub fn run(port: u16, connections: usize, until: Until, request: impl Fn(usize) 
     let parts = LocalSet::new().block_on(&runtime, async {
         futures_util::future::join_all((0..connections).map(|_| converse(port, began, &take))).await
     });
-    let took = began.elapsed();
     let mut outcome = Outcome::default();
     for part in parts {
         let (answers, failed) = part.expect("the server keeps its connections");
         outcome.answers.extend(answers);
         outcome.failed += failed;
     }
-    #[expect(clippy::cast_precision_loss)]
-    let count = outcome.answers.len() as f64;
-    outcome.rate = count / took.as_secs_f64();
     outcome
 }
 

@@ -6,6 +6,7 @@ mod figures;
 mod load;
 mod servers;
 mod table;
+mod wrk;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
