@@ -11,22 +11,16 @@ use warp::reply::Response;
 use super::answer::{cluster_header, json, message, method_not_allowed, not_found};
 use super::body::Pieces;
 use super::form::Form;
+use super::head::Head;
 use super::{Api, body, guard};
 use crate::keyspace::backup::{Digest, FRAME_LIMIT};
 use crate::keyspace::{KeyError, Refusal, Restore, RestoreError};
 use crate::store::StoreError;
 use crate::store::backup::CopyError;
 
-/// Answers a request for the page at `path`, which follows `/muster/v1`. Whoever may use these pages may read and
-/// replace everything.
-pub async fn answer(
-    api: &Api,
-    method: &Method,
-    path: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Pieces,
-) -> Response {
+/// Answers a request for a page below `/muster/v1`. Whoever may use these pages may read and replace everything.
+pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
+    let Head { method, path, query, headers } = head;
     let Ok(path) = std::str::from_utf8(path) else { return not_found() };
     if let Err(denied) = guard::require_root(api, headers).await {
         return denied;

@@ -6,12 +6,13 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use futures_util::stream;
 use warp::http::header::HOST;
-use warp::http::{HeaderMap, Method, StatusCode};
+use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{method_not_allowed, typed};
 use super::body::Pieces;
 use super::form::Form;
+use super::head::Head;
 use super::{Api, keys};
 
 /// Where registries lie, as etcd's own documents have it.
@@ -24,7 +25,8 @@ const DEFAULT_SIZE: u64 = 3;
 const LARGEST_SIZE: u64 = 50;
 
 /// Answers `/new`.
-pub async fn new_registry(api: &Api, method: &Method, query: &str, headers: &HeaderMap) -> Response {
+pub async fn new_registry(api: &Api, head: Head<'_>) -> Response {
+    let Head { method, query, headers, .. } = head;
     if !matches!(*method, Method::GET | Method::PUT) {
         return method_not_allowed("GET,PUT");
     }
@@ -44,7 +46,8 @@ pub async fn new_registry(api: &Api, method: &Method, query: &str, headers: &Hea
     let key = format!("{REGISTRIES}/{token}/_config/size");
     let parameters = format!("prevExist=false&value={size}");
     // As if the caller had put the key: the same rights, the same refusals.
-    let made = keys::answer(api, &Method::PUT, key.as_bytes(), &parameters, headers, no_body()).await;
+    let put = Head { method: &Method::PUT, path: key.as_bytes(), query: &parameters, headers };
+    let made = keys::answer(api, put, no_body()).await;
     if made.status() != StatusCode::CREATED {
         return made;
     }

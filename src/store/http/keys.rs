@@ -1,13 +1,14 @@
 //! `/v2/keys`: which operation a request is, and its answer.
 
 use bytes::Bytes;
-use warp::http::{HeaderMap, Method, StatusCode};
+use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{self, ApiError, Indexes, method_not_allowed};
 use super::body::Pieces;
 use super::form::{Form, has_form_body};
 use super::guard::Pass;
+use super::head::Head;
 use super::params::Params;
 use super::{Api, body, guard, machines, watch};
 use crate::keyspace::{Action, Command, Compare, Content, Key};
@@ -19,15 +20,9 @@ const KEY_BYTES: usize = 8 << 10;
 /// The most components of a key: what etcd's request line has room for.
 const KEY_DEPTH: usize = 2048;
 
-/// Answers a request for the key at `path`, which is decoded and clean.
-pub async fn answer(
-    api: &Api,
-    method: &Method,
-    path: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Pieces,
-) -> Response {
+/// Answers a request for a key.
+pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
+    let Head { method, path, query, headers } = head;
     if !matches!(*method, Method::HEAD | Method::GET | Method::PUT | Method::POST | Method::DELETE) {
         return method_not_allowed("HEAD,GET,PUT,POST,DELETE");
     }

@@ -9,6 +9,7 @@ use warp::reply::Response;
 use super::answer::{cluster_header, json, method_not_allowed, not_found, text_error};
 use super::body::Pieces;
 use super::form::Form;
+use super::head::Head;
 use super::json::Json;
 use super::{body, go};
 use crate::keyspace::{KeyError, MemberError, json_string};
@@ -29,15 +30,9 @@ struct Wish {
     replica: bool,
 }
 
-/// Answers any request below `/v2/members`; `rest` is what follows.
-pub async fn answer(
-    store: &Store,
-    method: &Method,
-    rest: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Pieces,
-) -> Response {
+/// Answers any request below `/v2/members`.
+pub async fn answer(store: &Store, head: Head<'_>, body: impl Pieces) -> Response {
+    let Head { method, path: rest, query, headers } = head;
     let rest = rest.strip_prefix(b"/").unwrap_or(rest);
     let outcome = match *method {
         Method::GET => list(store, rest),
@@ -53,8 +48,9 @@ pub async fn answer(
     of_cluster(store, outcome.unwrap_or_else(Refusal::into_response))
 }
 
-/// Answers a request below `/muster/v1`, where Muster's own pages about members are; `rest` is what follows.
-pub async fn answer_own(store: &Store, method: &Method, rest: &[u8], query: &str) -> Response {
+/// Answers a request below `/muster/v1`, where Muster's own pages about members are.
+pub async fn answer_own(store: &Store, head: Head<'_>) -> Response {
+    let Head { method, path: rest, query, .. } = head;
     let parts: Vec<&[u8]> = rest.split(|byte| *byte == b'/').skip(1).collect();
     let outcome = match (method, parts.as_slice()) {
         (&Method::GET, [b"members"]) => Ok(standings(store).await),

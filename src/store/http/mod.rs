@@ -12,6 +12,7 @@ mod figures;
 mod form;
 mod go;
 mod guard;
+mod head;
 mod info;
 mod json;
 mod keys;

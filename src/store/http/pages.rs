@@ -16,6 +16,7 @@ use warp::{Filter, Reply};
 use super::answer::{method_not_allowed, not_found, with_cors};
 use super::body::{Pieces, Unread, pieces};
 use super::figures::Route;
+use super::head::Head;
 use super::{Api, admin, auth, backup, discovery, guard, info, keys, members, path, statistics};
 use crate::store::Store;
 
@@ -101,7 +102,7 @@ async fn answer_request(
         warp::reply().into_response()
     } else {
         match path::clean(path, query, method) {
-            Ok(path) => page(api, method, &path, query, headers, &mut body).await,
+            Ok(path) => page(api, Head { method, path: &path, query, headers }, &mut body).await,
             Err(answer) => *answer,
         }
     };
@@ -110,53 +111,38 @@ async fn answer_request(
 }
 
 /// The answer of the page at a clean path.
-async fn page(
-    api: &Api,
-    method: &Method,
-    path: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Pieces,
-) -> Response {
-    if let Some(key) = path::below(path, b"/v2/keys") {
-        return keys::answer(api, method, key, query, headers, body).await;
+async fn page(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
+    if let Some(key) = head.below(b"/v2/keys") {
+        return keys::answer(api, key, body).await;
     }
-    if let Some(rest) = path::below(path, b"/v2/auth") {
-        return Box::pin(auth::answer(api, method, rest, query, headers, body)).await;
+    if let Some(rest) = head.below(b"/v2/auth") {
+        return Box::pin(auth::answer(api, rest, body)).await;
     }
     // On the heap, so that requests for keys need not carry the room that other pages take.
-    Box::pin(other_page(api, method, path, query, headers, body)).await
+    Box::pin(other_page(api, head, body)).await
 }
 
 /// The answer of any page but those of keys and of users and roles.
-async fn other_page(
-    api: &Api,
-    method: &Method,
-    path: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Pieces,
-) -> Response {
-    if let Some(rest) = path::below(path, b"/v2/members") {
-        let names_one = !matches!(rest, b"" | b"/");
+async fn other_page(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
+    let Head { method, path, headers, .. } = head;
+    if let Some(rest) = head.below(b"/v2/members") {
+        let names_one = !matches!(rest.path, b"" | b"/");
         let changes = *method == Method::POST || names_one && matches!(*method, Method::PUT | Method::DELETE);
         if changes && let Err(denied) = guard::require_root(api, headers).await {
             return denied;
         }
-        return members::answer(&api.store, method, rest, query, headers, body).await;
+        return members::answer(&api.store, rest, body).await;
     }
-    if let Some(page) = path::below(path, b"/muster/v1") {
+    if let Some(page) = head.below(b"/muster/v1") {
         if *method != Method::GET
             && let Err(denied) = guard::require_root(api, headers).await
         {
             return denied;
         }
-        return match page {
-            b"/leader" => members::answer_own(&api.store, method, page, query).await,
-            page if page.starts_with(b"/members") => {
-                members::answer_own(&api.store, method, page, query).await
-            }
-            page => backup::answer(api, method, page, query, headers, body).await,
+        let of_members = page.path == b"/leader" || page.path.starts_with(b"/members");
+        return match of_members {
+            true => members::answer_own(&api.store, page).await,
+            false => backup::answer(api, page, body).await,
         };
     }
     let get = *method == Method::GET;
@@ -177,7 +163,7 @@ async fn other_page(
         b"/config/local/log" => method_not_allowed("PUT"),
         b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" => method_not_allowed("GET"),
         b"/version" | b"/health" | b"/debug/vars" => method_not_allowed("GET"),
-        b"/new" => discovery::new_registry(api, method, query, headers).await,
+        b"/new" => discovery::new_registry(api, head).await,
         _ => not_found(),
     }
 }

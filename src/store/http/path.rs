@@ -31,12 +31,6 @@ pub fn broken() -> Response {
     response
 }
 
-/// What follows `prefix`, when `path` is that or below it.
-pub fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    let rest = path.strip_prefix(prefix)?;
-    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
-}
-
 /// GET and HEAD are told in HTML as well.
 fn redirect(location: &str, method: &Method) -> Response {
     let mut response = if matches!(*method, Method::GET | Method::HEAD) {
@@ -159,12 +153,5 @@ mod tests {
         assert!(of(Method::GET).headers().contains_key("content-type"));
         assert!(!of(Method::PUT).headers().contains_key("content-type"));
         assert_eq!(of(Method::PUT).headers()[LOCATION], "/a?b='<");
-    }
-
-    #[test]
-    fn prefixes_end_at_a_slash() {
-        assert_eq!(below(b"/v2/keys", b"/v2/keys"), Some(&b""[..]));
-        assert_eq!(below(b"/v2/keys/a", b"/v2/keys"), Some(&b"/a"[..]));
-        assert_eq!(below(b"/v2/keysX", b"/v2/keys"), None);
     }
 }

@@ -14,6 +14,7 @@ use super::answer::{cluster_header, json, message, method_not_allowed, not_found
 use super::body::Pieces;
 use super::form::Form;
 use super::guard::require_root;
+use super::head::Head;
 use super::{Api, body};
 use crate::keyspace::auth::{AuthCommand, AuthError, PasswordHash, Reply};
 use crate::keyspace::{Command, Tally};
@@ -55,15 +56,9 @@ impl Failure {
     }
 }
 
-/// Answers a request for the page at `path`, which is what follows `/v2/auth`, decoded and clean.
-pub async fn answer(
-    api: &Api,
-    method: &Method,
-    path: &[u8],
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Pieces,
-) -> Response {
+/// Answers a request for a page below `/v2/auth`.
+pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
+    let Head { method, path, query, headers } = head;
     // A slash at the end changes nothing, but for the switch.
     let pieces: Vec<&[u8]> = path.strip_suffix(b"/").unwrap_or(path).split(|byte| *byte == b'/').collect();
     match pieces[..] {
