@@ -182,7 +182,14 @@ fn a_head_that_does_not_come_to_an_end_is_not_waited_for_and_a_silent_connection
     let mut silent = Connection::open(&node.url()).expect("a connection");
     let mut used = Connection::open(&node.url()).expect("a connection");
     used.request("GET", "/version", None).expect("an answer");
+    // A head after a watch is no exception.
+    let mut told = Connection::open(&node.url()).expect("a connection");
+    told.send("GET", "/v2/keys/w?wait=true", None).expect("sent");
+    told.read_head().expect("headers");
+    node.request("PUT", "/v2/keys/w", Some("value=1"));
+    while told.chunk().expect("an event and its end").is_some() {}
     let began = Instant::now();
+    told.send_raw(b"GET /v2/keys/a HTTP/1.1\r\n").expect("sent");
     let mut slow = raw(node);
     slow.write_all(b"GET /v2/keys/a HTTP/1.1\r\nHost: ").expect("sent");
     // A little now and then does not help.
@@ -197,6 +204,7 @@ fn a_head_that_does_not_come_to_an_end_is_not_waited_for_and_a_silent_connection
         let ended = slow.read_to_end(&mut rest);
         println!("closed after {:?}: {ended:?}", began.elapsed());
     });
+    assert!(told.read_head().is_err(), "closed without an answer");
     assert!((Duration::from_secs(9)..Duration::from_secs(25)).contains(&began.elapsed()));
     assert_eq!(used.request("GET", "/version", None).expect("an answer").status, 200);
     assert_eq!(silent.request("GET", "/version", None).expect("an answer").status, 200);

@@ -137,11 +137,15 @@ fn watches_end_properly_when_their_node_stops() {
         assert_eq!(connection.read_head().expect("headers").status, 200);
         connection
     };
+    let mut told = open("/b?wait=true");
+    cluster.nodes[0].request("PUT", "/v2/keys/b", Some("value=1"));
+    while told.chunk().expect("an event and its end").is_some() {}
     let mut watches = ["/a?wait=true", "/a?wait=true&stream=true"].map(open);
     cluster.nodes[0].terminate();
     for watch in &mut watches {
         assert_eq!(watch.chunk().expect("an end"), None);
     }
+    assert!(told.read_head().is_err(), "a connection whose watch is over is closed");
 }
 
 /// The value of each write to a stream's key: large enough to fill what the system keeps for a socket.

@@ -145,7 +145,7 @@ impl Store {
         &self.node
     }
 
-    /// The threads on which watches wait.
+    /// The threads on which watches wait, and connections whose watch is over.
     pub fn watch_threads(&self) -> &Handle {
         &self.watch_threads
     }

@@ -8,7 +8,7 @@ use crate::client::{Connection, put};
 use crate::load::{self, Until, quantile};
 use crate::servers::Cluster;
 use crate::table::Row;
-use crate::wrk::{self, Outcome, Request};
+use crate::wrk::{self, Request};
 
 /// Keys that loads write and read.
 const KEYS: usize = 10_000;
@@ -31,17 +31,25 @@ pub fn fill(cluster: &Cluster) {
     checked(load::run(port, 64, Until::Count(KEYS), |n| put(&format!("/v2/keys/bench/{n}"), VALUE)));
 }
 
-/// PUT of small values: throughput, median and 99th percentile.
+/// PUT of small values: throughput, and in a run of its own median and 99th percentile.
 pub fn puts(cluster: &Cluster, connections: usize) -> Vec<f64> {
+    let rate = put_rate(cluster, connections);
+    let port = cluster.port(cluster.leader());
+    let until = Until::Time(wrk::LOAD);
+    let outcome = checked(load::run(port, connections, until, |n| put(&key(n), VALUE)));
+    vec![rate, outcome.quantile(0.5), outcome.quantile(0.99)]
+}
+
+/// PUT of small values: throughput.
+pub fn put_rate(cluster: &Cluster, connections: usize) -> f64 {
     let requests = (0..KEYS).map(|n| Request::put(key(n), VALUE));
-    let Outcome { rate, median, p99 } = wrk::run(cluster.port(cluster.leader()), connections, requests);
-    vec![rate, median, p99]
+    wrk::rate(cluster.port(cluster.leader()), connections, requests)
 }
 
 /// GET, linearizable or of the node's own copy: throughput.
 pub fn gets(cluster: &Cluster, connections: usize, quorum: bool) -> Vec<f64> {
     let requests = (0..KEYS).map(|n| Request::get(format!("{}?quorum={quorum}", key(n))));
-    vec![wrk::run(cluster.port(cluster.leader()), connections, requests).rate]
+    vec![wrk::rate(cluster.port(cluster.leader()), connections, requests)]
 }
 
 /// Nine reads of the node's own copy to one write: throughput.
@@ -50,23 +58,23 @@ pub fn mixed(cluster: &Cluster, connections: usize) -> Vec<f64> {
         0 => Request::put(key(n), VALUE),
         _ => Request::get(format!("{}?quorum=false", key(n))),
     });
-    vec![wrk::run(cluster.port(cluster.leader()), connections, requests).rate]
+    vec![wrk::rate(cluster.port(cluster.leader()), connections, requests)]
 }
 
-/// Refreshes of keys with a lifetime, one after the other: throughput.
+/// Refreshes of keys with a lifetime, one key after the other and again from the first: throughput.
 pub fn refreshes(cluster: &Cluster) -> Vec<f64> {
     let port = cluster.port(cluster.leader());
     let path = |n| format!("/v2/keys/beat/{n}");
     checked(load::run(port, 64, Until::Count(KEYS), |n| put(&path(n), "value=up&ttl=600")));
     let requests = (0..KEYS).map(|n| Request::put(path(n), "ttl=600&refresh=true&prevExist=true"));
-    vec![wrk::run(port, 64, requests).rate]
+    vec![wrk::rate(port, 64, requests)]
 }
 
 /// Requests in the form of API 3's JSON gateway, for etcd, beside v2's for Muster: throughput.
 pub fn gateway(cluster: &Cluster, connections: usize) -> Vec<f64> {
     let body = r#"{"key":"L2JlbmNoL2tleQ==","value":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}"#;
     let requests = std::iter::once(Request::post("/v3/kv/put".into(), body));
-    vec![wrk::run(cluster.port(cluster.leader()), connections, requests).rate]
+    vec![wrk::rate(cluster.port(cluster.leader()), connections, requests)]
 }
 
 /// The longest time without a successful write that began before or within a second after the end of the leader, in

@@ -1,5 +1,5 @@
-//! Many connections that each ask, wait for the answer and ask again, on one thread: a given number of requests, or with
-//! the time of each answer.
+//! Many connections that each ask, wait for the answer and ask again, on one thread. Tells how long each answer took;
+//! costs more than wrk does.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,6 +17,13 @@ pub struct Outcome {
     pub answers: Vec<(Duration, Duration)>,
     /// Answers that were no success.
     pub failed: usize,
+}
+
+impl Outcome {
+    /// The latency that this share of the answers stayed below, in milliseconds.
+    pub fn quantile(&self, share: f64) -> f64 {
+        quantile(self.answers.iter().map(|(_, took)| took.as_secs_f64() * 1e3).collect(), share)
+    }
 }
 
 /// The value that `share` of all values are not above.

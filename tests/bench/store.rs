@@ -116,7 +116,7 @@ fn groups(keys: usize) -> Vec<Group> {
         Group {
             etcd: Some(|cluster| figures::gateway(cluster, 64)),
             ..group("v3", vec![row("PUT, 64 connections (etcd: v3 gateway)", "1/s", none)], |cluster| {
-                figures::puts(cluster, 64)[..1].to_vec()
+                vec![figures::put_rate(cluster, 64)]
             })
         },
         group("term", vec![row("no write after SIGTERM of the leader", "ms", AtMost(0.25))], |cluster| {

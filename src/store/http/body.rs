@@ -1,7 +1,7 @@
 //! Reading a request's body up to its limit, and what becomes of a body that nobody wanted.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -44,7 +44,7 @@ where
 pub fn pieces(mut body: Incoming) -> impl Pieces + Unpin {
     stream::poll_fn(move |context| {
         loop {
-            let frame = std::task::ready!(Pin::new(&mut body).poll_frame(context));
+            let frame = ready!(Pin::new(&mut body).poll_frame(context));
             // What is no data are trailers, which mean nothing here.
             match frame.map(|frame| frame.map(|frame| frame.into_data())) {
                 None => return Poll::Ready(None),

@@ -1,4 +1,4 @@
-//! Between hyper and the routes: one request and its answer, how far they have come, and what is counted of them.
+//! Between hyper and the pages: one request and its answer, how far they have come, and what is counted of them.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -124,7 +124,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let method = request.method().clone();
         let (pages, progress) = (self.pages.clone(), self.progress.clone());
         Box::pin(async move {
-            let mut response = pages.answer(route, request).await;
+            let mut response = pages.answer(request).await;
             let accepted = response.extensions_mut().remove::<Accepted>().and_then(Accepted::take);
             let route = if accepted.is_some() { Route::Watch } else { route };
             pages.store().metrics().http.answered(route, &method, response.status(), began.elapsed());

@@ -1,4 +1,4 @@
-//! The store's HTTP API: etcd's v2, over warp.
+//! The store's HTTP API: etcd's v2, over hyper and warp.
 
 mod admin;
 mod answer;

@@ -15,13 +15,12 @@ use warp::{Filter, Reply};
 
 use super::answer::{method_not_allowed, not_found, with_cors};
 use super::body::{Pieces, Unread, pieces};
-use super::figures::Route;
 use super::head::Head;
 use super::{Api, admin, auth, backup, discovery, guard, info, keys, members, path, statistics};
 use crate::store::Store;
 
-/// All pages. Requests for keys, which are most, come to theirs directly: what warp takes up of each on the way to a
-/// page costs as much as its answer. All others come by warp's filters.
+/// All pages. Requests for keys, which are most, do without warp's filters and what those copy of each request;
+/// whichever way one comes, it is answered alike.
 pub struct Pages {
     api: Arc<Api>,
     others: Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync>,
@@ -53,9 +52,9 @@ impl Pages {
         &self.api.store
     }
 
-    /// The answer to `request`, which is for `route`.
-    pub async fn answer(&self, route: Route, request: Request<Incoming>) -> Response {
-        if route != Route::Keys {
+    /// The answer to `request`.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response {
+        if !request.uri().path().starts_with("/v2/keys") {
             return (self.others)(request).await;
         }
         let (head, body) = request.into_parts();

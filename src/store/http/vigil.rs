@@ -58,8 +58,8 @@ impl Framing {
     }
 }
 
-/// Writes events until the watch is over. Gives the connection and what the client has sent of its next request, or
-/// `None` when it is to be closed.
+/// Writes events until the watch is over, and then waits for the next request. Gives the connection and what the client
+/// has sent of that, or `None` when it is to be closed.
 pub async fn keep(
     stream: TcpStream,
     peer: SocketAddr,
@@ -70,7 +70,7 @@ pub async fn keep(
 ) -> Option<(TcpStream, Bytes)> {
     let Watch { mut subscription, mut pass, framing } = watch;
     let mut cancelled = pin!(stop.cancelled());
-    loop {
+    let ended = loop {
         if subscription.is_behind()
             && let Err(error) = store.advance(&mut subscription)
         {
@@ -84,12 +84,12 @@ pub async fn keep(
             () = pass.shaken() => {
                 // On the heap, because this is rare.
                 if Box::pin(pass.renew()).await.is_err() {
-                    return finish(&stream, framing, rest).await.map(|rest| (stream, rest));
+                    break false;
                 }
             }
             () = &mut cancelled => {
                 // The client may have gone, and the node goes as well.
-                let _ = finish(&stream, framing, rest).await;
+                let _ = finish(&stream, framing).await;
                 return None;
             }
             told = subscription.next() => match told {
@@ -100,20 +100,20 @@ pub async fn keep(
                         return None;
                     }
                     if last {
-                        break;
+                        break true;
                     }
                 }
-                Err(End::Done) => break,
-                Err(End::Closed) => {
-                    return finish(&stream, framing, rest).await.map(|rest| (stream, rest));
-                }
+                Err(End::Done | End::Closed) => break false,
                 // Too much waits for it, or the node has a new state: it goes on from the history.
                 Err(End::Moved(_)) => {}
             },
             here = listen(&stream, &mut rest), if rest.len() < AHEAD_BYTES => if !here { return None },
         }
-    }
+    };
     drop((subscription, pass));
+    if !ended {
+        finish(&stream, framing).await.ok()?;
+    }
     if !framing.keep_alive {
         return None;
     }
@@ -128,13 +128,12 @@ pub async fn keep(
     Some((stream, rest.into()))
 }
 
-/// Ends the body without an event. Gives what the client has sent of its next request, or `None` when the connection is
-/// to be closed.
-async fn finish(stream: &TcpStream, framing: Framing, rest: Vec<u8>) -> Option<Bytes> {
+/// Ends the body without an event.
+async fn finish(stream: &TcpStream, framing: Framing) -> io::Result<()> {
     if framing.chunked {
-        write(stream, &mut [IoSlice::new(b"0\r\n\r\n")]).await.ok()?;
+        write(stream, &mut [IoSlice::new(b"0\r\n\r\n")]).await?;
     }
-    framing.keep_alive.then(|| rest.into())
+    Ok(())
 }
 
 /// One event, and the end of the body when it is the `last`.
