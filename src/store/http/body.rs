@@ -216,7 +216,6 @@ mod tests {
 
     use super::*;
     use bytes::Bytes;
-    use futures_util::stream;
     use warp::Reply;
 
     async fn left_open(pieces: usize, expect: bool, read_all: bool) -> bool {
