@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::daemon::Daemon;
 use common::etcd::Etcd;
 use common::http;
-use common::store::free_ports;
+use common::ports::free_ports;
 use common::wait_for;
 use tempfile::TempDir;
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::http::Connection;
-use common::store::free_ports;
+use common::ports::free_ports;
 use tempfile::TempDir;
 
 /// Places damaged per file and ending, unless `MUSTER_TORTURE_PLACES` says otherwise.

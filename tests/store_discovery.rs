@@ -10,7 +10,8 @@ use common::daemon::Daemon;
 use common::dns::NameServer;
 use common::etcd::Etcd;
 use common::http::{self, Answer};
-use common::store::{Cluster, free_ports};
+use common::ports::free_ports;
+use common::store::Cluster;
 use common::wait_for;
 use tempfile::TempDir;
 

@@ -1,7 +1,6 @@
 //! Three nodes of each server on this machine's disk, with the same settings for both.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::Connection;
+use crate::ports::free_ports;
 
 /// How long a cluster may take to serve.
 const START_LIMIT: Duration = Duration::from_secs(600);
@@ -171,11 +171,4 @@ impl Drop for Cluster {
 /// The release binary, which contrib/bench builds; else the one that was built along with this program.
 fn muster() -> std::ffi::OsString {
     std::env::var_os("MUSTER_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_muster").into())
-}
-
-/// Ports that nobody listens on, chosen by the kernel.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> =
-        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
 }

@@ -4,6 +4,8 @@ mod client;
 mod fanout;
 mod figures;
 mod load;
+#[path = "../common/ports.rs"]
+mod ports;
 mod servers;
 mod table;
 mod wrk;

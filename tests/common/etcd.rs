@@ -1,11 +1,13 @@
 //! A real etcd with the v2 API, as Debian's `etcd-server` brings it: what the client is measured against.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::ports::free_ports;
 
 /// How long a start may take.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -34,7 +36,7 @@ impl Etcd {
         if !Self::is_installed() {
             return None;
         }
-        let (client_port, peer_port) = free_ports();
+        let [client_port, peer_port] = free_ports(2)[..] else { unreachable!() };
         let data = TempDir::new().expect("a folder for etcd's data");
         let child = spawn(client_port, peer_port, &data);
         let mut etcd = Self { child, client_port, peer_port, data };
@@ -94,13 +96,6 @@ impl Drop for Etcd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Two ports that nobody listens on, chosen by the kernel.
-fn free_ports() -> (u16, u16) {
-    let listeners = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
-    let [client, peer] = listeners.map(|listener| listener.local_addr().expect("its address").port());
-    (client, peer)
 }
 
 fn spawn(client_port: u16, peer_port: u16, data: &TempDir) -> Child {

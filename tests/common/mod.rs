@@ -7,6 +7,7 @@ pub mod dns;
 pub mod etcd;
 pub mod http;
 pub mod lab;
+pub mod ports;
 pub mod store;
 pub mod trio;
 pub mod writer;

@@ -1,6 +1,5 @@
 //! Store nodes as processes of their own, on ports that the kernel chose.
 
-use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::http::{self, Answer};
+use super::ports::free_ports;
 use super::wait_for;
 
 /// How long a start may take.
@@ -310,11 +310,4 @@ impl Node {
         // A member has no name until it has published it.
         answer.json()["name"].as_str().filter(|name| !name.is_empty()).map(str::to_string)
     }
-}
-
-/// Ports that nobody listens on, chosen by the kernel.
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> =
-        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::store::free_ports;
+use super::ports::free_ports;
 use super::{http, wait_for};
 
 const START_LIMIT: Duration = Duration::from_secs(60);

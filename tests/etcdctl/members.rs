@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::four::{Ending, Programs, command, ending, normal};
 use crate::common::etcd::Etcd;
-use crate::common::store::{Cluster, free_ports};
+use crate::common::ports::free_ports;
+use crate::common::store::Cluster;
 use crate::common::trio::Trio;
 use crate::common::wait_for;
 

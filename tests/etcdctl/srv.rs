@@ -10,7 +10,8 @@ use super::four::{Ending, Programs, command, ending, normal};
 use crate::common::dns::NameServer;
 use crate::common::etcd::Etcd;
 use crate::common::http;
-use crate::common::store::{Cluster, free_ports};
+use crate::common::ports::free_ports;
+use crate::common::store::Cluster;
 
 /// In a mount namespace of its own: the first argument in place of `/etc/resolv.conf`, then the rest as a command.
 const ELSEWHERE: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";

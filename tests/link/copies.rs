@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::tool::{Link, run_kv, text};
-use crate::common::store::{Cluster, free_ports};
+use crate::common::ports::free_ports;
+use crate::common::store::Cluster;
 use crate::common::{http, wait_for};
 
 #[test]
