@@ -11,7 +11,7 @@ use muster::client::{Client, GetOptions, Watch};
 use muster::config::{ClientFragment, ClientSettings};
 use muster::heartbeat::list::list;
 use muster::heartbeat::pulse::{Beaten, Pulse};
-use muster::heartbeat::tracker::{Change, What};
+use muster::heartbeat::tracker::{BeatChange, What};
 use muster::heartbeat::watch::watch;
 use muster::model::HEARTBEATS;
 use muster::model::beat::{Beat, BeatName, Source};
@@ -49,7 +49,7 @@ fn told(client: &Client) -> (mpsc::UnboundedReceiver<What>, JoinHandle<()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let client = client.clone();
     let task = tokio::spawn(async move {
-        let tell = |change: Change| {
+        let tell = |change: BeatChange| {
             sender.send(change.event).expect("the test listens");
             std::future::ready(Ok::<_, Infallible>(()))
         };

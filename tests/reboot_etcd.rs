@@ -19,7 +19,7 @@ use muster::reboot::host::Host;
 use muster::reboot::lock::Lock;
 use muster::reboot::overview::Overview;
 use muster::reboot::records::Records;
-use muster::reboot::semaphore::Change;
+use muster::reboot::semaphore::Outcome;
 use muster::reboot::{Driver, RebootError};
 use tokio::task::JoinSet;
 
@@ -190,8 +190,8 @@ async fn the_document_is_the_one_that_locksmiths_clients_read_and_write() {
         ..PutOptions::default()
     };
     client.put(key, &null).await.expect("as locksmith creates it");
-    assert_eq!(lock.acquire(&id("b")).await.expect("free").change, Change::Made);
-    assert_eq!(lock.acquire(&id("b")).await.expect("a repeat").change, Change::None);
+    assert_eq!(lock.acquire(&id("b")).await.expect("free").outcome, Outcome::Made);
+    assert_eq!(lock.acquire(&id("b")).await.expect("a repeat").outcome, Outcome::None);
     let value = client.get(key, &GetOptions::linearizable()).await.expect("the document").node.value;
     assert_eq!(value.as_deref(), Some(r#"{"semaphore":0,"max":1,"holders":["b"]}"#));
     assert!(lock.acquire(&id("a")).await.expect_err("full").to_string().contains("taken"));

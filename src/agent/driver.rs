@@ -15,14 +15,15 @@ use crate::ids::UnitName;
 use crate::model::machine::{MachineInfo, MachineSettings};
 use crate::model::{self, SETTINGS};
 use crate::schedule::Machine;
-use crate::systemd::{BusError, Change, JobResult, Systemd, UnitStatus};
+use crate::systemd::{BusError, JobResult, Systemd, UnitChange, UnitStatus};
 
+use super::desired;
+use super::desired::Me;
 use super::files::{Done, FileError, Files, OnDisk};
 use super::handover::Handovers;
 use super::presence::States;
 use super::report;
-use super::steps::{Observed, Step, Ticket, Wish, steps};
-use super::wishes::{self, Me};
+use super::steps::{Assignment, Observed, Step, Ticket, steps};
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -57,7 +58,7 @@ enum Outcome {
 pub struct Driver {
     parts: Parts,
     settings: Mirror,
-    changes: broadcast::Receiver<Change>,
+    changes: broadcast::Receiver<UnitChange>,
     managed: BTreeMap<UnitName, OnDisk>,
     statuses: BTreeMap<UnitName, UnitStatus>,
     /// Units to ask systemd about.
@@ -123,16 +124,16 @@ impl Driver {
     async fn round(&mut self) -> Option<Instant> {
         let now = Instant::now();
         self.held_up.retain(|_, (until, _)| *until > now);
-        let wishes = self.wishes();
-        for unit in wishes.iter().flat_map(BTreeMap::keys) {
+        let desired = self.desired();
+        for unit in desired.iter().flat_map(BTreeMap::keys) {
             if !self.statuses.contains_key(unit) && !self.managed.contains_key(unit) {
                 self.unasked.insert(unit.clone());
             }
         }
         let mut again = self.ask().await;
-        if let Some(wishes) = wishes {
-            self.act(&wishes).await;
-            let of_interest = |unit: &UnitName| self.managed.contains_key(unit) || wishes.contains_key(unit);
+        if let Some(desired) = desired {
+            self.act(&desired).await;
+            let of_interest = |unit: &UnitName| self.managed.contains_key(unit) || desired.contains_key(unit);
             let gone: Vec<_> = self.statuses.keys().filter(|unit| !of_interest(unit)).cloned().collect();
             for unit in gone {
                 self.statuses.remove(&unit);
@@ -144,7 +145,7 @@ impl Driver {
     }
 
     /// What is wanted; `None` while the store has not been read.
-    fn wishes(&mut self) -> Option<BTreeMap<UnitName, Wish>> {
+    fn desired(&mut self) -> Option<BTreeMap<UnitName, Assignment>> {
         let (units, schedule) = (self.parts.units.read(Tree::clone)?, self.parts.schedule.read(Tree::clone)?);
         let settings = self.settings.read(|tree| {
             let file = tree.files.get(&model::settings(&self.parts.info.id))?;
@@ -153,14 +154,14 @@ impl Driver {
         let machine = Machine::new(&self.parts.info, &settings.unwrap_or_default());
         let me = Me { id: self.parts.info.id.clone(), machine };
         let managed = self.managed.keys().cloned().collect();
-        let mut wishes = wishes::read(&me, &units, &schedule, &managed);
+        let mut desired = desired::read(&me, &units, &schedule, &managed);
         // The old copy goes only once the new one runs.
         let up = |unit: &UnitName| self.statuses.get(unit).is_none_or(UnitStatus::is_up);
-        wishes.handed_over.retain(|unit, _| up(unit));
-        for unit in self.handovers.waiting(&wishes.handed_over) {
-            wishes.units.insert(unit, Wish::Leave);
+        desired.handed_over.retain(|unit, _| up(unit));
+        for unit in self.handovers.waiting(&desired.handed_over) {
+            desired.units.insert(unit, Assignment::Leave);
         }
-        Some(wishes.units)
+        Some(desired.units)
     }
 
     /// Asks systemd about the units whose state may have changed. Says when to ask again if that failed.
@@ -182,24 +183,24 @@ impl Driver {
         }
     }
 
-    fn heard(&mut self, change: Result<Change, broadcast::error::RecvError>) {
+    fn heard(&mut self, change: Result<UnitChange, broadcast::error::RecvError>) {
         match change {
-            Ok(Change::Unit(unit)) => {
+            Ok(UnitChange::Unit(unit)) => {
                 if self.statuses.contains_key(&unit) || self.managed.contains_key(&unit) {
                     self.unasked.insert(unit);
                 }
             }
-            Ok(Change::Everything) | Err(_) => {
+            Ok(UnitChange::Everything) | Err(_) => {
                 self.unasked.extend(self.managed.keys().chain(self.statuses.keys()).cloned());
             }
         }
     }
 
-    async fn act(&mut self, wishes: &BTreeMap<UnitName, Wish>) {
+    async fn act(&mut self, desired: &BTreeMap<UnitName, Assignment>) {
         let observed =
-            wishes.keys().chain(self.managed.keys()).map(|unit| (unit.clone(), self.observed(unit)));
+            desired.keys().chain(self.managed.keys()).map(|unit| (unit.clone(), self.observed(unit)));
         let texts = self.texts.keys().cloned().collect();
-        let steps = steps(wishes, &observed.collect(), &texts);
+        let steps = steps(desired, &observed.collect(), &texts);
         for step in steps {
             self.step(step).await;
         }

@@ -10,7 +10,7 @@ use crate::ids::UnitName;
 use crate::model;
 use crate::model::unit::UnitState;
 
-use super::wishes::Handover;
+use super::desired::Handover;
 
 /// Pause after the store did not answer.
 const RETRY: Duration = Duration::from_secs(1);

@@ -1,9 +1,10 @@
 //! The agent: this machine's presence in the cluster, and its part of the cluster's units.
 //!
-//! What is to be done is decided by pure functions ([`wishes`] reads what the store wants, [`steps`] what follows from
+//! What is to be done is decided by pure functions ([`desired`] reads what the store wants, [`steps`] what follows from
 //! it); the [`driver`] does it. Whatever happens to the agent, the units go on: it never stops one because it ends,
 //! crashes, is upgraded or cannot reach the store.
 
+pub mod desired;
 pub mod driver;
 pub mod facts;
 pub mod files;
@@ -12,7 +13,6 @@ pub mod presence;
 mod report;
 pub mod steps;
 mod text;
-pub mod wishes;
 
 use std::sync::{Arc, Mutex};
 

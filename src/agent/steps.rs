@@ -25,7 +25,7 @@ pub struct Ticket {
 
 /// What the cluster wants of a unit on this machine. A unit that is not mentioned is not wanted here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Assignment {
     /// It belongs here.
     Here {
         /// SHA-1 of its text.
@@ -105,21 +105,21 @@ pub enum Step {
 
 /// What has to be done now. `texts` are the hashes of the texts at hand.
 pub fn steps(
-    wishes: &BTreeMap<UnitName, Wish>,
+    desired: &BTreeMap<UnitName, Assignment>,
     observed: &BTreeMap<UnitName, Observed>,
     texts: &BTreeSet<String>,
 ) -> Vec<Step> {
     let mut files = Vec::new();
     let mut jobs = Vec::new();
     let mut reload = false;
-    let units: BTreeSet<&UnitName> = wishes.keys().chain(observed.keys()).collect();
+    let units: BTreeSet<&UnitName> = desired.keys().chain(observed.keys()).collect();
     let nothing = Observed::default();
     for unit in units {
         let has = observed.get(unit).unwrap_or(&nothing);
         let Some(up) = has.up.filter(|_| !has.busy) else { continue };
-        match wishes.get(unit) {
-            Some(Wish::Leave) => {}
-            Some(Wish::Here { hash, ticket }) => {
+        match desired.get(unit) {
+            Some(Assignment::Leave) => {}
+            Some(Assignment::Here { hash, ticket }) => {
                 let unit = unit.clone();
                 if has.file.as_ref() == Some(hash) && has.generation == Some(ticket.generation) {
                     jobs.extend(job(unit, ticket, up, has.done));
@@ -176,14 +176,14 @@ mod tests {
     }
 
     /// Steps for one unit `a.service`, whose wanted text `new` is at hand.
-    fn one(wish: Option<Wish>, has: Observed) -> Vec<Step> {
-        let wishes = wish.map(|wish| (unit("a.service"), wish)).into_iter().collect();
+    fn one(desired: Option<Assignment>, has: Observed) -> Vec<Step> {
+        let desired = desired.map(|desired| (unit("a.service"), desired)).into_iter().collect();
         let observed = BTreeMap::from([(unit("a.service"), has)]);
-        steps(&wishes, &observed, &BTreeSet::from(["new".to_string()]))
+        steps(&desired, &observed, &BTreeSet::from(["new".to_string()]))
     }
 
-    fn here(ticket: Ticket) -> Option<Wish> {
-        Some(Wish::Here { hash: "new".into(), ticket })
+    fn here(ticket: Ticket) -> Option<Assignment> {
+        Some(Assignment::Here { hash: "new".into(), ticket })
     }
 
     fn has(file: Option<&str>, up: bool, done: Option<Ticket>) -> Observed {
@@ -206,10 +206,10 @@ mod tests {
     #[test]
     fn one_reload_serves_all_files_and_comes_before_the_first_start() {
         let names = ["a.service", "b.service", "c.service"];
-        let wish = Wish::Here { hash: "new".into(), ticket: ticket(7, 1, true) };
-        let wishes = names.iter().map(|name| (unit(name), wish.clone())).collect();
+        let desired = Assignment::Here { hash: "new".into(), ticket: ticket(7, 1, true) };
+        let desired = names.iter().map(|name| (unit(name), desired.clone())).collect();
         let observed = names.iter().map(|name| (unit(name), has(Some("old"), false, None))).collect();
-        let steps = steps(&wishes, &observed, &BTreeSet::from(["new".to_string()]));
+        let steps = steps(&desired, &observed, &BTreeSet::from(["new".to_string()]));
         let reload = steps.iter().position(|step| *step == Step::Reload).unwrap();
         assert!(steps[..reload].iter().all(|step| matches!(step, Step::Write { .. })));
         assert!(steps[reload + 1..].iter().all(|step| matches!(step, Step::Start { .. })));
@@ -218,12 +218,12 @@ mod tests {
 
     #[test]
     fn a_missing_text_is_fetched_and_holds_up_nobody_else() {
-        let wishes = BTreeMap::from([
-            (unit("a.service"), Wish::Here { hash: "other".into(), ticket: ticket(7, 1, true) }),
-            (unit("b.service"), Wish::Here { hash: "new".into(), ticket: ticket(7, 1, true) }),
+        let desired = BTreeMap::from([
+            (unit("a.service"), Assignment::Here { hash: "other".into(), ticket: ticket(7, 1, true) }),
+            (unit("b.service"), Assignment::Here { hash: "new".into(), ticket: ticket(7, 1, true) }),
         ]);
-        let observed = wishes.keys().map(|unit| (unit.clone(), has(None, false, None))).collect();
-        let steps = steps(&wishes, &observed, &BTreeSet::from(["new".to_string()]));
+        let observed = desired.keys().map(|unit| (unit.clone(), has(None, false, None))).collect();
+        let steps = steps(&desired, &observed, &BTreeSet::from(["new".to_string()]));
         assert_eq!(steps[0], Step::Fetch { unit: unit("a.service"), hash: "other".into() });
         assert_eq!(steps[2], Step::Start { unit: unit("b.service"), ticket: ticket(7, 1, true) });
     }
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_is_uncertain_busy_or_not_asked_about_is_left_alone() {
-        assert_eq!(one(Some(Wish::Leave), has(Some("old"), true, None)), []);
+        assert_eq!(one(Some(Assignment::Leave), has(Some("old"), true, None)), []);
         assert_eq!(one(None, Observed { busy: true, ..has(Some("old"), true, None) }), []);
         assert_eq!(one(None, Observed { up: None, ..has(Some("old"), true, None) }), []);
     }

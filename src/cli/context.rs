@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::Failure;
 use super::kv::output::Voice;
-use super::{Failure, password};
+use super::terminal::password;
 use crate::config::{ClientFragment, ClientSettings, Config, DEFAULT_PATHS, Section, Span};
 
 /// Flags that every command takes.

@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::terminal::table;
 use super::unit::View;
-use super::{Context, Failure, Format, block_on, table};
+use super::{Context, Failure, Format, block_on};
 use crate::client::Client;
 use crate::ids::MachineId;
 use crate::model::machine::{self, MachineInfo};

@@ -1,7 +1,7 @@
 //! The command line: one file per command group. Parses, calls, prints; decides nothing.
 
 #[macro_use]
-mod say;
+mod terminal;
 
 mod agent;
 mod backup;
@@ -16,16 +16,11 @@ mod links;
 mod logging;
 mod machine;
 mod member;
-mod password;
 mod reboot;
 mod rebootd;
 mod restore;
-mod signals;
-mod span;
 mod status;
 mod store;
-mod table;
-mod this_machine;
 mod unit;
 
 pub use context::{Context, Format, Global};
@@ -129,7 +124,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A reader that has seen enough, such as head, has gone by now.
-            let _ = say::text(format_args!("{error}"));
+            let _ = terminal::say::text(format_args!("{error}"));
             ExitCode::SUCCESS
         }
         _ => {

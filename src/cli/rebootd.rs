@@ -1,6 +1,7 @@
 //! `muster rebootd`.
 
-use super::{Context, Failure, block_on, logging, this_machine};
+use super::terminal::this_machine;
+use super::{Context, Failure, block_on, logging};
 use crate::client::Client;
 use crate::config::{RebootdFragment, RebootdSettings};
 use crate::ids::MachineId;
@@ -34,7 +35,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         let client = Client::new(&client_settings).map_err(Failure::new)?;
         tracing::info!("coordinating reboots of machine {id} in group {}", settings.group);
         let driver = Driver::new(client, ThisMachine::new(Bus::system()), id, settings);
-        let mut signals = super::signals::Ending::listen()?;
+        let mut signals = crate::cli::terminal::signals::Ending::listen()?;
         notify::ready();
         tokio::select! {
             ended = driver.run() => ended.map(|never| match never {}).map_err(Failure::new),

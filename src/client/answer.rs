@@ -1,6 +1,6 @@
 //! What the store answers, in Rust's terms.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The outcome of a read or a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub struct Event {
     pub index: u64,
 }
 
-/// A node of the store's cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// A node of the store's cluster, as servers list it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Member {
     /// Its id in hexadecimal.
@@ -74,11 +74,12 @@ pub struct Member {
     #[serde(rename = "clientURLs", deserialize_with = "or_empty")]
     pub client_urls: Vec<String>,
     /// Whether it is a read replica: it gets every change and never votes. Only Muster has such members.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_learner: bool,
 }
 
 /// What a member does in its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It votes.
@@ -89,9 +90,9 @@ pub enum Role {
     Replica,
 }
 
-/// A member and where it stands, as only Muster tells.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Standing {
+/// A member and how far it has come, as only Muster tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
     /// The member.
     #[serde(flatten)]
     pub member: Member,
@@ -107,8 +108,8 @@ pub struct Standing {
 
 /// The answer to `GET /muster/v1/members`.
 #[derive(Deserialize)]
-pub(super) struct Standings {
-    pub members: Vec<Standing>,
+pub(super) struct MemberStatuses {
+    pub members: Vec<MemberStatus>,
 }
 
 /// The answer to `GET /v2/members`.

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Serialize;
 
 use super::Client;
-use super::answer::{Member, Members, Standing, Standings};
+use super::answer::{Member, MemberStatus, MemberStatuses, Members};
 use super::error::ClientError;
 use super::request::{Reply, Request};
 
@@ -44,12 +44,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Unavailable`], [`ClientError::Malformed`].
-    pub async fn standings(&self) -> Result<Option<Vec<Standing>>, ClientError> {
+    pub async fn member_statuses(&self) -> Result<Option<Vec<MemberStatus>>, ClientError> {
         let (reply, from) = self.ask(&Request::get("/muster/v1/members")).await?;
         if reply.status == 404 {
             return Ok(None);
         }
-        Ok(Some(reply.parse::<Standings>(&from)?.members))
+        Ok(Some(reply.parse::<MemberStatuses>(&from)?.members))
     }
 
     /// Adds a member that will be reached by other members at `peer_urls`; it has still to be started. A read replica

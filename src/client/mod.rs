@@ -25,7 +25,7 @@ pub mod srv;
 mod tests;
 mod watch;
 
-pub use answer::{Answer, Event, Member, Node, Role, Standing};
+pub use answer::{Answer, Event, Member, MemberStatus, Node, Role};
 pub use auth::{AuthRole, Right, Rights, User};
 pub use backup::{Download, TransferError, Upload};
 pub use directory::Directory;

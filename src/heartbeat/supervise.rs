@@ -6,7 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::pulse::{Beaten, Pulse};
 use crate::ids::UnitName;
-use crate::systemd::{BusError, Change, Systemd, UnitStatus};
+use crate::systemd::{BusError, Systemd, UnitChange, UnitStatus};
 
 /// How long the last request may take when somebody waits for the process to end.
 pub const FAREWELL: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ pub async fn unit(beater: &mut Beater, systemd: &Systemd, unit: &UnitName) {
             tokio::select! {
                 () = &mut next => break,
                 change = changes.recv() => match change {
-                    Ok(Change::Unit(name)) if name != *unit => {}
+                    Ok(UnitChange::Unit(name)) if name != *unit => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => next.as_mut().await,
                 },

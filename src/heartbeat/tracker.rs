@@ -25,7 +25,7 @@ pub enum What {
 
 /// Something that a watcher should hear of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct BeatChange {
     /// Whose heartbeat.
     pub name: BeatName,
     /// On which machine.
@@ -49,7 +49,7 @@ pub struct Tracker {
 impl Tracker {
     /// Takes in an event of the store on `key`: `action` as the API names it. A directory's end is the end of all
     /// below it.
-    pub fn saw(&mut self, action: &str, key: &str) -> Vec<Change> {
+    pub fn saw(&mut self, action: &str, key: &str) -> Vec<BeatChange> {
         match action {
             "expire" => self.ended(key, What::Lost),
             "delete" | "compareAndDelete" => self.ended(key, What::Stopped),
@@ -59,20 +59,20 @@ impl Tracker {
 
     /// Takes in a list of all that beat now, when events may have been missed. What is missing from it counts as lost:
     /// nobody can tell any longer whether it ended on purpose.
-    pub fn relist(&mut self, alive: &BTreeSet<Who>) -> Vec<Change> {
+    pub fn relist(&mut self, alive: &BTreeSet<Who>) -> Vec<BeatChange> {
         let known = self.known.iter().filter(|(_, state)| **state == State::Alive);
         let gone: Vec<Who> = known.map(|(who, _)| who).filter(|who| !alive.contains(who)).cloned().collect();
-        let mut changes: Vec<Change> = gone.into_iter().map(|who| self.ends(who, What::Lost)).collect();
+        let mut changes: Vec<BeatChange> = gone.into_iter().map(|who| self.ends(who, What::Lost)).collect();
         changes.extend(alive.iter().filter_map(|who| self.beats(who.clone())));
         changes
     }
 
-    fn beats(&mut self, who: Who) -> Option<Change> {
+    fn beats(&mut self, who: Who) -> Option<BeatChange> {
         let before = self.known.insert(who.clone(), State::Alive);
         (before == Some(State::Lost)).then(|| change(who, What::Back))
     }
 
-    fn ended(&mut self, key: &str, what: What) -> Vec<Change> {
+    fn ended(&mut self, key: &str, what: What) -> Vec<BeatChange> {
         let below = format!("{key}/");
         let is_meant = |who: &Who| {
             let own = crate::model::beat::heartbeat(&who.0, &who.1);
@@ -95,7 +95,7 @@ impl Tracker {
         changes
     }
 
-    fn ends(&mut self, who: Who, what: What) -> Change {
+    fn ends(&mut self, who: Who, what: What) -> BeatChange {
         match what {
             What::Lost => drop(self.known.insert(who.clone(), State::Lost)),
             What::Back | What::Stopped => drop(self.known.remove(&who)),
@@ -104,8 +104,8 @@ impl Tracker {
     }
 }
 
-fn change((name, machine): Who, event: What) -> Change {
-    Change { name, machine, event }
+fn change((name, machine): Who, event: What) -> BeatChange {
+    BeatChange { name, machine, event }
 }
 
 impl fmt::Display for What {
@@ -128,7 +128,7 @@ mod tests {
         (name.parse().unwrap(), machine.parse().unwrap())
     }
 
-    fn told(changes: Vec<Change>) -> Vec<String> {
+    fn told(changes: Vec<BeatChange>) -> Vec<String> {
         changes.iter().map(|c| format!("{} {} {}", c.name, c.machine, c.event)).collect()
     }
 

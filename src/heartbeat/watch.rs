@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use super::list;
-use super::tracker::{Change, Tracker};
+use super::tracker::{BeatChange, Tracker};
 use crate::client::{Client, ClientError};
 use crate::model::HEARTBEATS;
 use crate::model::beat::{BeatName, heartbeats};
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub async fn watch<E, Told: Future<Output = Result<(), E>>>(
     client: &Client,
     name: Option<&BeatName>,
-    mut tell: impl FnMut(Change) -> Told,
+    mut tell: impl FnMut(BeatChange) -> Told,
     mut trouble: impl FnMut(String),
 ) -> Result<Infallible, E> {
     let folder = name.map_or_else(|| HEARTBEATS.to_string(), heartbeats);

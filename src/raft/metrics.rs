@@ -47,7 +47,7 @@ pub struct PeerMetrics {
 }
 
 impl PeerMetrics {
-    /// Notes how an AppendEntries that went out at `sent` fared.
+    /// Statistics how an AppendEntries that went out at `sent` fared.
     pub fn note(&self, sent: Instant, answered: bool) {
         if answered {
             observe(&self.round_trip, sent.elapsed());
@@ -190,7 +190,7 @@ fn sizes(registry: &Registry, name: &str, help: &str, count: usize) -> prometheu
     registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
 }
 
-/// Notes how long something took.
+/// Statistics how long something took.
 pub fn observe(histogram: &Histogram, took: Duration) {
     histogram.observe(took.as_secs_f64());
 }

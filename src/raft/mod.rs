@@ -1,52 +1,43 @@
 //! The replicated log: openraft over a write-ahead log and over connections between members. `openraft` and `sled` are named
 //! nowhere else.
+//!
+//! | folder | what it is about |
+//! |---|---|
+//! | [`log`] | entries and the vote on disk: the write-ahead log, its watermark, what is purged when |
+//! | [`state`] | the state machine, what it remembers of sessions, snapshots of it |
+//! | [`peer`] | connections between members: their frames, both ends, openraft's way over them |
+//! | [`membership`] | who belongs to the cluster: progress of each, the next step, taking it, joining, being removed |
+//! | [`offline`] | data folders of nodes that do not run |
 
-mod background;
-mod belong;
-mod channel;
-mod copy;
-mod faults;
-mod force;
-mod hard_state;
-mod introduce;
+mod identity;
 mod latency;
 mod log;
-mod members;
+mod membership;
 pub mod metrics;
-mod network;
 mod node;
-mod notes;
 mod offline;
-mod plan;
-mod room;
-mod serve;
-mod sessions;
-mod snapshot;
-mod standing;
+mod peer;
 mod state;
+mod statistics;
 mod status;
-mod steward;
 mod storage;
 mod tuning;
 mod types;
-mod wal;
-mod watermark;
-mod wire;
 
-pub use copy::copy_alone;
-pub use introduce::introduce;
 pub use latency::Latency;
+pub use membership::join::introduce;
+pub use membership::plan::has_quorum;
+pub use membership::progress::{MemberProgress, Progress};
 pub use node::{Node, NodeError};
-pub use offline::{found, read as read_folder};
-pub use plan::has_quorum;
-pub use serve::serve;
-pub use standing::{Place, Standing};
-pub use state::{Observer, Outcome, Replica, StateMachine};
+pub use offline::copy::copy_alone;
+pub use offline::folder::{found, read as read_folder};
+pub use peer::serve::serve;
+pub use peer::wire::Introduction;
+pub use state::machine::{Observer, Outcome, Replica, StateMachine};
 pub use status::Status;
 pub use storage::{Identity, Storage};
 pub use tuning::Tuning;
 pub use types::{Peer, RaftLogId, Ticket};
-pub use wire::Introduction;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -10,18 +10,19 @@ use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, ServerState};
 
-use super::hard_state::HardState;
-use super::log::LogStore;
+use super::identity::IdentityStore;
+use super::log::compaction;
+use super::log::store::LogStore;
+use super::membership::{reconcile, removal};
 use super::metrics::Metrics;
-use super::network::{Lane, Peers};
-use super::notes::{self, Notes};
-use super::room;
-use super::state::{Observer, StateMachine};
+use super::peer::network::{Lane, Peers};
+use super::peer::wire::{Hello, PeerRequest, PeerResponse};
+use super::state::machine::{Observer, StateMachine};
+use super::statistics;
+use super::statistics::Statistics;
 use super::storage::{IDENTITY, Identity, Storage};
 use super::tuning::Tuning;
 use super::types::{Peer, Proposal, Raft, Ticket};
-use super::wire::{Hello, Request, Response};
-use super::{belong, steward};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
@@ -33,9 +34,9 @@ pub struct Node {
     raft: Raft,
     state: StateMachine,
     pub(super) log: LogStore,
-    pub(super) hard_state: HardState,
+    pub(super) identity_store: IdentityStore,
     pub(super) peers: Peers,
-    notes: Arc<Notes>,
+    statistics: Arc<Statistics>,
     pub(super) election: Duration,
 }
 
@@ -72,9 +73,9 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, hard_state, folder, metrics, identity: known, .. } = storage;
+        let Storage { log, identity_store, folder, metrics, identity: known, .. } = storage;
         if known.is_none() {
-            hard_state.write(IDENTITY, &identity)?;
+            identity_store.write(IDENTITY, &identity)?;
         }
         let (history, noted) = (tuning.history, metrics.clone());
         let open = move || StateMachine::open(folder, history, observer, noted);
@@ -86,8 +87,8 @@ impl Node {
                 "damaged: the log begins behind the newest snapshot; a snapshot is missing in snapshots/";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let notes = Arc::new(Notes::new(metrics));
-        let peers = Peers::new(identity.cluster, identity.member, notes.clone(), state.clone());
+        let statistics = Arc::new(Statistics::new(metrics));
+        let peers = Peers::new(identity.cluster, identity.member, statistics.clone(), state.clone());
         let config = tuning.config().map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
             .await
@@ -95,20 +96,20 @@ impl Node {
         if !members.is_empty() && !raft.is_initialized().await.map_err(io::Error::other)? {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
-        tokio::spawn(notes::follow_leader(raft.clone(), notes.clone()));
-        tokio::spawn(room::run(raft.clone(), log.clone(), state.clone()));
+        tokio::spawn(statistics::follow_leader(raft.clone(), statistics.clone()));
+        tokio::spawn(compaction::run(raft.clone(), log.clone(), state.clone()));
         let node = Arc::new(Self {
             identity,
             raft,
             state,
             log,
-            hard_state,
+            identity_store,
             peers,
-            notes,
+            statistics,
             election: tuning.election,
         });
-        tokio::spawn(steward::run(node.clone()));
-        tokio::spawn(belong::run(node.clone()));
+        tokio::spawn(reconcile::run(node.clone()));
+        tokio::spawn(removal::run(node.clone()));
         Ok(node)
     }
 
@@ -143,7 +144,7 @@ impl Node {
                 !alone && acked.is_none_or(|acked| acked.elapsed() > self.election)
             }
             // With Pre-Vote a member that is cut off goes on naming the leader it had.
-            _ => self.notes.silence() > self.election * 2,
+            _ => self.statistics.silence() > self.election * 2,
         };
         metrics.current_leader.filter(|_| !deposed)
     }
@@ -198,12 +199,12 @@ impl Node {
 
     /// What is told to Prometheus.
     pub fn metrics(&self) -> &Metrics {
-        self.notes.metrics()
+        self.statistics.metrics()
     }
 
     /// What the node noted of its own running.
-    pub fn notes(&self) -> &Notes {
-        &self.notes
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// Whether a caller on the peer port is one of ours, or a stranger who may ask who it is.
@@ -244,9 +245,9 @@ impl Node {
         let mut asked = false;
         loop {
             let known = self.leader();
-            let request = || Request::Propose { ticket, commands: commands.clone() };
+            let request = || PeerRequest::Propose { ticket, commands: commands.clone() };
             match self.ask_leader(request, deadline).await {
-                Ok(Response::Proposed) => return Ok(()),
+                Ok(PeerResponse::Proposed) => return Ok(()),
                 Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
                 Err(NodeError::Unreached(error)) => {
                     tracing::debug!(%error, "leader not reached");
@@ -270,8 +271,8 @@ impl Node {
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
         let index = loop {
             let known = self.leader();
-            match self.ask_leader(|| Request::ReadIndex, deadline).await {
-                Ok(Response::ReadIndex(index)) => break index,
+            match self.ask_leader(|| PeerRequest::ReadIndex, deadline).await {
+                Ok(PeerResponse::ReadIndex(index)) => break index,
                 Err(NodeError::Unreached(error)) => tracing::debug!(%error, "leader not reached"),
                 Ok(other) => tracing::debug!(answer = ?other, "no read index"),
                 Err(error) => return Err(error),
@@ -291,9 +292,9 @@ impl Node {
     /// was asked until the deadline.
     pub(super) async fn ask_leader(
         &self,
-        request: impl Fn() -> Request,
+        request: impl Fn() -> PeerRequest,
         deadline: Instant,
-    ) -> Result<Response, NodeError> {
+    ) -> Result<PeerResponse, NodeError> {
         let mut asked = false;
         loop {
             let now = Instant::now();
@@ -324,11 +325,11 @@ impl Node {
                         }
                         asked = true;
                         let answer = channel.call(&request, left).await;
-                        if let Ok(Response::Removed) = answer {
-                            self.notes.removed();
+                        if let Ok(PeerResponse::Removed) = answer {
+                            self.statistics.removed();
                             return Err(NodeError::Stopped("it was removed from its cluster".into()));
                         }
-                        Ok(answer.unwrap_or_else(|error| Response::Failed(error.to_string())))
+                        Ok(answer.unwrap_or_else(|error| PeerResponse::Failed(error.to_string())))
                     };
                     tokio::select! {
                         answer = answer => return answer,
@@ -345,12 +346,12 @@ impl Node {
         }
     }
 
-    async fn answer_here(&self, request: Request) -> Response {
+    async fn answer_here(&self, request: PeerRequest) -> PeerResponse {
         match request {
-            Request::Propose { ticket, commands } => self.propose_here(ticket, commands).await,
-            Request::ReadIndex => self.read_index_here().await,
-            Request::Standing => self.tell_standing(),
-            _ => Response::Failed("not a request for the leader".into()),
+            PeerRequest::Propose { ticket, commands } => self.propose_here(ticket, commands).await,
+            PeerRequest::ReadIndex => self.read_index_here().await,
+            PeerRequest::Progress => self.tell_progress(),
+            _ => PeerResponse::Failed("not a request for the leader".into()),
         }
     }
 
@@ -374,27 +375,27 @@ impl Node {
     }
 
     /// As the leader: stamps and proposes a batch, and answers when it has been applied here.
-    pub(super) async fn propose_here(&self, ticket: Ticket, commands: Bytes) -> Response {
+    pub(super) async fn propose_here(&self, ticket: Ticket, commands: Bytes) -> PeerResponse {
         // Another may have been asked by mistake; it must not count time that the leader may not count.
         let clock = if self.is_leader() { self.drive_clock() } else { self.read_clock() };
         let at = Stamp { clock, wall: wall_nanos() };
         match self.raft.client_write(Proposal { at, ticket, commands }).await {
-            Ok(_) => Response::Proposed,
+            Ok(_) => PeerResponse::Proposed,
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-                Response::NotLeader(to.leader_id)
+                PeerResponse::NotLeader(to.leader_id)
             }
-            Err(error) => Response::Failed(error.to_string()),
+            Err(error) => PeerResponse::Failed(error.to_string()),
         }
     }
 
     /// As the leader: the index up to which must be applied to see everything acknowledged so far.
-    pub(super) async fn read_index_here(&self) -> Response {
+    pub(super) async fn read_index_here(&self) -> PeerResponse {
         match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(linearizer) => Response::ReadIndex(linearizer.read_log_id().index()),
+            Ok(linearizer) => PeerResponse::ReadIndex(linearizer.read_log_id().index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
-                Response::NotLeader(to.leader_id)
+                PeerResponse::NotLeader(to.leader_id)
             }
-            Err(error) => Response::Failed(error.to_string()),
+            Err(error) => PeerResponse::Failed(error.to_string()),
         }
     }
 
@@ -456,9 +457,9 @@ impl Node {
 
 /// What became of a request whose leader cannot be reached: an earlier leader may have taken it all the same if one was
 /// `asked`.
-fn unreached(asked: bool, error: io::Error) -> Result<Response, NodeError> {
+fn unreached(asked: bool, error: io::Error) -> Result<PeerResponse, NodeError> {
     if asked {
-        return Ok(Response::Failed(format!("the leader cannot be reached: {error}")));
+        return Ok(PeerResponse::Failed(format!("the leader cannot be reached: {error}")));
     }
     Err(NodeError::Unreached(error))
 }
@@ -472,6 +473,6 @@ mod tests {
     {
         let refused = || io::ErrorKind::ConnectionRefused.into();
         assert!(matches!(unreached(false, refused()), Err(NodeError::Unreached(_))));
-        assert!(matches!(unreached(true, refused()), Ok(Response::Failed(_))));
+        assert!(matches!(unreached(true, refused()), Ok(PeerResponse::Failed(_))));
     }
 }

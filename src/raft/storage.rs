@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::hard_state::HardState;
-use super::log::LogStore;
+use super::identity::IdentityStore;
+use super::log::store::LogStore;
 use super::metrics::Metrics;
-use super::snapshot::{self, Folder};
+use super::state::snapshot;
+use super::state::snapshot::Folder;
 
 /// The name under which the identity is kept.
 pub(super) const IDENTITY: &str = "identity";
@@ -29,7 +30,7 @@ pub struct Identity {
 /// What a node keeps on disk.
 pub struct Storage {
     pub(super) log: LogStore,
-    pub(super) hard_state: HardState,
+    pub(super) identity_store: IdentityStore,
     pub(super) folder: Folder,
     pub(super) metrics: Arc<Metrics>,
     /// Whose it is; `None` in a new data folder.
@@ -53,8 +54,8 @@ impl Storage {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
-        let hard_state = HardState::open(&data_dir.join("state"))?;
-        let identity: Option<Identity> = hard_state.read(IDENTITY)?;
+        let identity_store = IdentityStore::open(&data_dir.join("state"))?;
+        let identity: Option<Identity> = identity_store.read(IDENTITY)?;
         let metrics = Metrics::new().map_err(io::Error::other)?;
         let log = LogStore::open(&data_dir.join("log"), identity.is_some(), metrics.clone())?;
         let newest = folder.newest()?;
@@ -64,9 +65,9 @@ impl Storage {
         }
         let sessions = newest.map(|path| snapshot::read_meta(&path)).transpose()?.map(|meta| meta.sessions);
         let applied = identity.as_ref().zip(sessions).map_or(0, |(id, sessions)| sessions.newest(id.member));
-        let run = hard_state.next_run(applied)?;
-        let removed = hard_state.read(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, hard_state, folder, metrics, identity, run, removed })
+        let run = identity_store.next_run(applied)?;
+        let removed = identity_store.read(REMOVED)?.unwrap_or_default();
+        Ok(Self { log, identity_store, folder, metrics, identity, run, removed })
     }
 
     /// Whether raft has never run with it, even if it is known already whose it is.

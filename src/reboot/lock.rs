@@ -2,7 +2,7 @@
 //! slot is given twice.
 
 use super::RebootError;
-use super::semaphore::{Change, Semaphore};
+use super::semaphore::{Outcome, Semaphore};
 use crate::client::{Client, ClientError, GetOptions, PutOptions};
 use crate::ids::MachineId;
 use crate::model::reboot::Group;
@@ -32,7 +32,7 @@ pub struct Reading {
 #[derive(Clone, Debug)]
 pub struct Changed {
     /// Whether anything had to change.
-    pub change: Change,
+    pub outcome: Outcome,
     /// The semaphore before.
     pub before: Semaphore,
     /// The semaphore afterwards.
@@ -69,7 +69,7 @@ impl Lock {
         }
     }
 
-    /// Takes a slot for `id`; `Change::None` if it has one.
+    /// Takes a slot for `id`; `Outcome::None` if it has one.
     ///
     /// # Errors
     /// `Semaphore` with `Full`; `Contended`; `Store`.
@@ -77,7 +77,7 @@ impl Lock {
         self.change(|semaphore| Ok(semaphore.acquire(id)?)).await
     }
 
-    /// Gives back the slot of `id`; `Change::None` if it has none.
+    /// Gives back the slot of `id`; `Outcome::None` if it has none.
     ///
     /// # Errors
     /// `Contended`; `Store`.
@@ -97,17 +97,17 @@ impl Lock {
     /// again: then the operation finds its own doing and changes nothing.
     async fn change(
         &self,
-        operation: impl Fn(&mut Semaphore) -> Result<Change, RebootError>,
+        operation: impl Fn(&mut Semaphore) -> Result<Outcome, RebootError>,
     ) -> Result<Changed, RebootError> {
         let mut wrote = None;
         for _ in 0..TRIES {
             let reading = self.read().await?;
             let before = reading.semaphore.clone();
             let mut after = reading.semaphore;
-            let change = operation(&mut after)?;
-            if change == Change::None {
-                let (change, before) = wrote.map_or((change, before), |first| (Change::Made, first));
-                return Ok(Changed { change, before, after });
+            let outcome = operation(&mut after)?;
+            if outcome == Outcome::None {
+                let (outcome, before) = wrote.map_or((outcome, before), |first| (Outcome::Made, first));
+                return Ok(Changed { outcome, before, after });
             }
             let options = PutOptions {
                 value: Some(after.render()),
@@ -116,7 +116,7 @@ impl Lock {
                 ..PutOptions::default()
             };
             match self.client.put(&self.key, &options).await {
-                Ok(_) => return Ok(Changed { change, before, after }),
+                Ok(_) => return Ok(Changed { outcome, before, after }),
                 Err(error) if error.is_compare_failed() || error.is_exists() || error.is_not_found() => {}
                 Err(ClientError::UnknownOutcome { .. }) => wrote = Some(before),
                 Err(cause) => return Err(RebootError::store("change the reboot lock")(cause)),

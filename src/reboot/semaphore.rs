@@ -16,7 +16,7 @@ pub struct Semaphore {
 
 /// Whether an operation changed anything. Repeating one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Outcome {
     /// It did.
     Made,
     /// Everything was so already.
@@ -107,33 +107,33 @@ impl Semaphore {
     ///
     /// # Errors
     /// `Full`.
-    pub fn acquire(&mut self, id: &MachineId) -> Result<Change, SemaphoreError> {
+    pub fn acquire(&mut self, id: &MachineId) -> Result<Outcome, SemaphoreError> {
         if self.holds(id) {
-            return Ok(Change::None);
+            return Ok(Outcome::None);
         }
         if self.available() <= 0 {
             let holders = self.holders.iter().cloned().collect();
             return Err(SemaphoreError::Full { max: self.max, holders });
         }
         self.holders.insert(id.clone());
-        Ok(Change::Made)
+        Ok(Outcome::Made)
     }
 
     /// Gives back the slot of `id`.
-    pub fn release(&mut self, id: &MachineId) -> Change {
-        if self.holders.remove(id) { Change::Made } else { Change::None }
+    pub fn release(&mut self, id: &MachineId) -> Outcome {
+        if self.holders.remove(id) { Outcome::Made } else { Outcome::None }
     }
 
     /// Changes how many may hold at once. Those who hold now keep their slots.
     ///
     /// # Errors
     /// `Max` for less than one.
-    pub fn set_max(&mut self, max: i64) -> Result<Change, SemaphoreError> {
+    pub fn set_max(&mut self, max: i64) -> Result<Outcome, SemaphoreError> {
         if max < 1 {
             return Err(SemaphoreError::Max(max));
         }
         let before = std::mem::replace(&mut self.max, max);
-        Ok(if before == max { Change::None } else { Change::Made })
+        Ok(if before == max { Outcome::None } else { Outcome::Made })
     }
 }
 
@@ -156,9 +156,9 @@ mod tests {
     fn the_document_is_locksmiths() {
         let mut semaphore = Semaphore::parse(r#"{"semaphore":1,"max":1,"holders":null}"#).unwrap();
         assert_eq!(semaphore, Semaphore::default());
-        assert_eq!(semaphore.acquire(&id("b")).unwrap(), Change::Made);
+        assert_eq!(semaphore.acquire(&id("b")).unwrap(), Outcome::Made);
         assert_eq!(semaphore.render(), r#"{"semaphore":0,"max":1,"holders":["b"]}"#);
-        assert_eq!(semaphore.release(&id("b")), Change::Made);
+        assert_eq!(semaphore.release(&id("b")), Outcome::Made);
         assert_eq!(semaphore.render(), r#"{"semaphore":1,"max":1,"holders":[]}"#);
     }
 
@@ -171,11 +171,11 @@ mod tests {
     #[test]
     fn repeats_are_harmless() {
         let mut semaphore = Semaphore::default();
-        assert_eq!(semaphore.acquire(&id("a")).unwrap(), Change::Made);
-        assert_eq!(semaphore.acquire(&id("a")).unwrap(), Change::None);
+        assert_eq!(semaphore.acquire(&id("a")).unwrap(), Outcome::Made);
+        assert_eq!(semaphore.acquire(&id("a")).unwrap(), Outcome::None);
         assert_eq!(semaphore.available(), 0);
-        assert_eq!(semaphore.release(&id("a")), Change::Made);
-        assert_eq!(semaphore.release(&id("a")), Change::None);
+        assert_eq!(semaphore.release(&id("a")), Outcome::Made);
+        assert_eq!(semaphore.release(&id("a")), Outcome::None);
         assert_eq!(semaphore.available(), 1);
     }
 
@@ -190,14 +190,14 @@ mod tests {
     #[test]
     fn a_smaller_maximum_evicts_nobody_and_lets_nobody_in() {
         let mut semaphore = Semaphore::parse(r#"{"semaphore":0,"max":3,"holders":["a","b","c"]}"#).unwrap();
-        assert_eq!(semaphore.set_max(1).unwrap(), Change::Made);
+        assert_eq!(semaphore.set_max(1).unwrap(), Outcome::Made);
         assert_eq!(semaphore.render(), r#"{"semaphore":-2,"max":1,"holders":["a","b","c"]}"#);
-        assert_eq!(semaphore.acquire(&id("b")).unwrap(), Change::None);
+        assert_eq!(semaphore.acquire(&id("b")).unwrap(), Outcome::None);
         semaphore.release(&id("a"));
         semaphore.release(&id("b"));
         assert!(semaphore.acquire(&id("d")).is_err());
         semaphore.release(&id("c"));
-        assert_eq!(semaphore.acquire(&id("d")).unwrap(), Change::Made);
+        assert_eq!(semaphore.acquire(&id("d")).unwrap(), Outcome::Made);
     }
 
     #[test]

@@ -1,44 +1,37 @@
 //! The store of one node: writes go through the log, reads are as recent as they ask to be, watches never miss.
 
-pub mod backup;
-mod change;
-mod copy;
-mod desk;
-mod discovery;
+mod backup;
+mod bootstrap;
 mod error;
 mod expire;
-mod fanout;
-mod found;
-mod gauges;
 pub mod http;
-mod hub;
-mod join;
 mod limits;
 pub mod log_level;
-mod mailbox;
 mod members;
 mod metrics;
 mod passwords;
+mod pending;
 mod propose;
 mod reads;
 mod run;
+mod watch;
 
+pub use crate::client::{Member, MemberStatus};
 pub use crate::keyspace::Counts;
 pub use crate::keyspace::backup::{
     BackupError, Info as BackupInfo, Reader as BackupReader, Summary as BackupSummary,
 };
-pub use change::{Role, Standing};
-pub use copy::{CopyError, copy};
-pub use desk::Done;
-pub use discovery::DiscoveryError;
+pub use backup::copy::{CopyError, copy};
+pub use bootstrap::discovery::DiscoveryError;
+pub use bootstrap::found::{FoundError, Founded, found, read_backup, salvage};
 pub use error::StoreError;
-pub use found::{FoundError, Founded, found, read_backup, salvage};
-pub use hub::{Interest, Subscription};
 pub use limits::{Limits, Room};
-pub use mailbox::{End, Told};
-pub use members::{Member, cluster_id, member_id};
+pub use members::list::{cluster_id, member_id};
 pub use passwords::{HashError, Passwords};
+pub use pending::Done;
 pub use run::{RunError, Threads, run};
+pub use watch::hub::{Interest, Subscription};
+pub use watch::mailbox::{End, Told};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
@@ -46,14 +39,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch as watched};
 use tokio_util::sync::CancellationToken;
 
 use crate::keyspace::auth::Auth;
 use crate::keyspace::{Command, Counters, History, Key, Refusal, Tally};
 use crate::raft::{Node, Replica};
-use desk::Desk;
-use metrics::Metrics;
+use metrics::counters::Metrics;
+use pending::Pending;
 
 /// How recent a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +75,7 @@ pub struct Found {
 /// A node's store.
 pub struct Store {
     node: Arc<Node>,
-    desk: Arc<Desk>,
+    pending: Arc<Pending>,
     commands: propose::Queue,
     reads: mpsc::Sender<reads::Waiter>,
     name: String,
@@ -101,16 +94,16 @@ struct Gets {
 }
 
 impl Store {
-    /// Takes up the work on `node` until `stop`. `desk` must be the observer that the node was started with.
+    /// Takes up the work on `node` until `stop`. `pending` must be the observer that the node was started with.
     fn start(
         node: Arc<Node>,
-        desk: Arc<Desk>,
+        pending: Arc<Pending>,
         name: String,
         limits: Limits,
         watch_threads: Handle,
         stop: &CancellationToken,
     ) -> Arc<Self> {
-        let commands = propose::Queue::start(node.clone(), desk.clone());
+        let commands = propose::Queue::start(node.clone(), pending.clone());
         let (reads, read_queue) = mpsc::channel(reads::QUEUE_READS);
         tokio::spawn(reads::run(node.clone(), read_queue));
         let started = (Timestamp::now(), Instant::now());
@@ -120,12 +113,12 @@ impl Store {
         {
             // Under the lock, so that nothing newer can have been told before.
             let replica = node.state().read();
-            desk.auth.send_replace(replica.keyspace.auth().clone());
+            pending.auth.send_replace(replica.keyspace.auth().clone());
         }
-        let copies = backup::slots();
+        let copies = backup::live::slots();
         let store = Arc::new(Self {
             node,
-            desk,
+            pending,
             commands,
             reads,
             name,
@@ -162,7 +155,7 @@ impl Store {
 
     /// Every member of the cluster.
     pub fn members(&self) -> Vec<Member> {
-        members::list(&self.node)
+        members::list::list(&self.node)
     }
 
     /// Has a command committed and applied, and tells what came of it.
@@ -170,7 +163,7 @@ impl Store {
     /// # Errors
     /// `Refused`: nothing changed. `TimedOut`: it may still take effect. Otherwise it was not proposed.
     pub async fn propose(&self, command: Command) -> Result<Done, StoreError> {
-        let metrics = &self.desk.metrics;
+        let metrics = &self.pending.metrics;
         metrics.pending.inc();
         let result = self.commands.submit(command).await;
         metrics.pending.dec();
@@ -193,7 +186,7 @@ impl Store {
         match tokio::time::timeout(reads::READ_TIMEOUT, told).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => {
-                self.desk.metrics.reads_failed.inc();
+                self.pending.metrics.reads_failed.inc();
                 Err(StoreError::TimedOut)
             }
         }
@@ -218,7 +211,7 @@ impl Store {
         let replica = self.node.state().read();
         let json = replica.keyspace.get(key, recursive, clock);
         self.count_gets(Tally { success: u64::from(json.is_ok()), fail: u64::from(json.is_err()) });
-        let kind = if recursive { &self.desk.metrics.deep_gets } else { &self.desk.metrics.gets };
+        let kind = if recursive { &self.pending.metrics.deep_gets } else { &self.pending.metrics.gets };
         kind.count(json.is_ok());
         let json = json?;
         let raft_index = replica.applied.map_or(0, |id| id.index);
@@ -235,8 +228,8 @@ impl Store {
     /// # Errors
     /// `Refused` when the changes asked for are no longer kept, `TooManyWatches`.
     pub fn watch(&self, interest: Interest) -> Result<Subscription, StoreError> {
-        self.desk.metrics.watch_requests.inc();
-        let (state, hub) = (self.node.state(), &self.desk.hub);
+        self.pending.metrics.watch_requests.inc();
+        let (state, hub) = (self.node.state(), &self.pending.hub);
         hub.subscribe(interest, || state.read(), past).map_err(|refused| self.not_watched(refused))
     }
 
@@ -245,23 +238,23 @@ impl Store {
     /// # Errors
     /// As for [`watch`](Self::watch).
     pub fn advance(&self, subscription: &mut Subscription) -> Result<(), StoreError> {
-        let (state, hub) = (self.node.state(), &self.desk.hub);
+        let (state, hub) = (self.node.state(), &self.pending.hub);
         hub.advance(subscription, || state.read(), past).map_err(|refused| self.not_watched(refused))
     }
 
-    fn not_watched(&self, refused: hub::Refused) -> StoreError {
+    fn not_watched(&self, refused: watch::hub::Refused) -> StoreError {
         match refused {
-            hub::Refused::Cleared(error, index) => StoreError::Refused(Refusal { error, index }),
-            hub::Refused::Full(count) => {
-                self.desk.metrics.watches_refused.inc();
+            watch::hub::Refused::Cleared(error, index) => StoreError::Refused(Refusal { error, index }),
+            watch::hub::Refused::Full(count) => {
+                self.pending.metrics.watches_refused.inc();
                 StoreError::TooManyWatches(count)
             }
         }
     }
 
     /// Users and roles as applied here, and when they change. The changes that are told to a watcher come after this.
-    pub fn auth(&self) -> watch::Receiver<Arc<Auth>> {
-        self.desk.auth.subscribe()
+    pub fn auth(&self) -> watched::Receiver<Arc<Auth>> {
+        self.pending.auth.subscribe()
     }
 
     /// Hashes and checks passwords.
@@ -285,7 +278,7 @@ impl Store {
 
     /// How many watchers wait on this node.
     pub fn watchers(&self) -> u64 {
-        self.desk.hub.watchers()
+        self.pending.hub.watchers()
     }
 
     /// How things stand and what has happened, in Prometheus's text format. Reads the disk.
@@ -293,12 +286,12 @@ impl Store {
     /// # Errors
     /// The disk fails; in words.
     fn figures(&self) -> Result<Vec<u8>, String> {
-        self.desk.metrics.gauges.text(self)
+        self.pending.metrics.gauges.text(self)
     }
 
     /// What is told to Prometheus.
     fn metrics(&self) -> &Metrics {
-        &self.desk.metrics
+        &self.pending.metrics
     }
 
     /// What clients share.

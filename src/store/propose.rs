@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::StoreError;
-use super::desk::{Desk, Done, Leaderless, Results};
+use super::pending::{Done, Leaderless, Pending, Results};
 use crate::keyspace::Command;
 use crate::raft::{Node, NodeError};
 
@@ -49,7 +49,7 @@ const GRACE: Duration = Duration::from_millis(100);
 type Waiter = oneshot::Sender<Result<Done, StoreError>>;
 
 /// A command and who waits for it.
-struct Request {
+struct Submission {
     command: Command,
     waiter: Waiter,
     /// Set by whoever is first: the batch that takes it up, or the client that gives up waiting.
@@ -60,18 +60,18 @@ struct Request {
 
 /// Where commands wait for their batch.
 pub struct Queue {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Submission>,
     room: Arc<Semaphore>,
     node: Arc<Node>,
 }
 
 impl Queue {
     /// Starts making batches; goes on until the queue is dropped and everything in it has been proposed.
-    pub fn start(node: Arc<Node>, desk: Arc<Desk>) -> Self {
+    pub fn start(node: Arc<Node>, pending: Arc<Pending>) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE_COMMANDS);
         let batcher = Batcher {
             node: node.clone(),
-            desk,
+            pending,
             queue,
             slots: Arc::new(Semaphore::new(OPEN_BATCHES)),
             back: Arc::default(),
@@ -92,7 +92,7 @@ impl Queue {
         let request = async {
             let bytes = u32::try_from(weight(&command).min(QUEUE_BYTES)).unwrap_or(u32::MAX);
             let room = self.room.clone().acquire_many_owned(bytes).await.map_err(|_| StoreError::Stopping)?;
-            let request = Request { command, waiter, claimed: claimed.clone(), deadline, room };
+            let request = Submission { command, waiter, claimed: claimed.clone(), deadline, room };
             self.requests.send(request).await.map_err(|_| StoreError::Stopping)
         };
         match tokio::time::timeout_at(deadline.into(), request).await {
@@ -132,7 +132,7 @@ impl Batch {
         self.is_full() || self.commands.len() >= open * WORTHWHILE_COMMANDS
     }
 
-    fn add(&mut self, request: Request) {
+    fn add(&mut self, request: Submission) {
         // Its client may have been told already that nothing will happen.
         if request.claimed.swap(true, Ordering::AcqRel) {
             return;
@@ -145,7 +145,7 @@ impl Batch {
     }
 
     /// Takes up what waits in the queue.
-    fn take(&mut self, queue: &mut mpsc::Receiver<Request>) {
+    fn take(&mut self, queue: &mut mpsc::Receiver<Submission>) {
         while !self.is_full()
             && let Ok(next) = queue.try_recv()
         {
@@ -157,8 +157,8 @@ impl Batch {
 /// Makes batches of what comes in.
 struct Batcher {
     node: Arc<Node>,
-    desk: Arc<Desk>,
-    queue: mpsc::Receiver<Request>,
+    pending: Arc<Pending>,
+    queue: mpsc::Receiver<Submission>,
     slots: Arc<Semaphore>,
     /// Told whenever a batch has come back.
     back: Arc<Notify>,
@@ -222,24 +222,24 @@ impl Batcher {
         drop(commands);
         self.seq += 1;
         let (tell, told) = oneshot::channel();
-        let ticket = self.desk.open(self.seq, tell);
-        let (node, desk, back) = (self.node.clone(), self.desk.clone(), self.back.clone());
+        let ticket = self.pending.open(self.seq, tell);
+        let (node, pending, back) = (self.node.clone(), self.pending.clone(), self.back.clone());
         let answering = {
-            let desk = desk.clone();
+            let pending = pending.clone();
             async move {
                 match tokio::time::timeout_at((deadline + GRACE).into(), told).await {
                     Ok(Ok(results)) => answer(waiters, results),
                     // They read it as an unknown outcome that nobody answers.
                     Ok(Err(_)) => {}
                     // A snapshot may have come in the batch's place: then nobody will tell any more.
-                    Err(_) => desk.give_up(ticket, false),
+                    Err(_) => pending.give_up(ticket, false),
                 }
             }
         };
         let proposing = async move {
             if let Err(error) = node.propose(ticket, encoded, deadline).await {
                 tracing::debug!(%error, "batch given up");
-                desk.give_up(ticket, matches!(error, NodeError::NoLeader));
+                pending.give_up(ticket, matches!(error, NodeError::NoLeader));
             }
             drop((slot, room));
             back.notify_one();

@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use super::desk::Desk;
-use super::discovery::{self, DiscoveryError};
+use super::bootstrap::discovery;
+use super::bootstrap::discovery::DiscoveryError;
+use super::bootstrap::join;
+use super::bootstrap::join::{JoinError, Origin};
 use super::http;
-use super::join::{self, JoinError, Origin};
 use super::limits::{self, Limits};
-use super::metrics::Metrics;
+use super::metrics::counters::Metrics;
+use super::pending::Pending;
 use super::{Store, StoreError};
 use crate::config::{Bootstrap, StoreSettings};
 use crate::keyspace::{Command, Memory};
@@ -105,7 +107,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let client_listeners = bind(&settings.listen_client).await?;
     let peers = bind(&settings.listen_peer).await?;
-    let (desk, node) = tokio::select! {
+    let (pending, node) = tokio::select! {
         started = start(&settings) => started?,
         // It may be waiting for a cluster to join or for other first members.
         () = stop.cancelled() => return Ok(()),
@@ -123,7 +125,14 @@ pub async fn run(
     let store = {
         // Its tasks work for the clients.
         let _entered = threads.clients.enter();
-        Store::start(node.clone(), desk, settings.name.clone(), limits, threads.watchers.clone(), &inner_stop)
+        Store::start(
+            node.clone(),
+            pending,
+            settings.name.clone(),
+            limits,
+            threads.watchers.clone(),
+            &inner_stop,
+        )
     };
     let client_stop = CancellationToken::new();
     let connections = TaskTracker::new();
@@ -153,7 +162,15 @@ pub async fn run(
         () = stop.cancelled() => Ok(()),
     };
 
-    if result.is_ok() && node.is_leader() && node.members().len() > 1 {
+    wind_down(&node, result.is_ok(), &client_stop, &connections).await;
+    inner_stop.cancel();
+    node.stop().await;
+    result
+}
+
+/// Hands leadership over when all is `well`, then ends the connections of clients, which may finish what they are at.
+async fn wind_down(node: &Node, well: bool, client_stop: &CancellationToken, connections: &TaskTracker) {
+    if well && node.is_leader() && node.members().len() > 1 {
         let handed = node.hand_over(HAND_OVER_LIMIT).await;
         tracing::info!(handed, "leadership handed over");
     }
@@ -162,9 +179,6 @@ pub async fn run(
     if tokio::time::timeout(DRAIN_LIMIT, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "connections still open at the end of the drain");
     }
-    inner_stop.cancel();
-    node.stop().await;
-    result
 }
 
 /// Says in etcd's words, for which scripts wait, that the node serves.
@@ -174,7 +188,7 @@ fn announce(settings: &StoreSettings, cluster: u64) {
     tracing::info!("ready to serve client requests");
 }
 
-async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunError> {
+async fn start(settings: &StoreSettings) -> Result<(Arc<Pending>, Arc<Node>), RunError> {
     let unusable =
         |cause: io::Error| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
     let folder = settings.data_dir.clone();
@@ -191,16 +205,16 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Desk>, Arc<Node>), RunEr
     }
     let Origin { identity, founders } = origin(settings, &storage).await?;
     let metrics = Metrics::new(storage.metrics().registry()).map_err(io::Error::other).map_err(unusable)?;
-    let desk = Desk::new(identity.member, storage.run, settings.max_watchers, metrics);
-    let desk = desk.map(Arc::new).map_err(unusable)?;
+    let pending = Pending::new(identity.member, storage.run, settings.max_watchers, metrics);
+    let pending = pending.map(Arc::new).map_err(unusable)?;
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
         election: settings.election,
         snapshot_count: settings.snapshot_count,
         history: Memory { events: settings.history_events, bytes: settings.history_bytes },
     };
-    let node = Node::start(storage, identity, founders, &tuning, desk.clone()).await.map_err(unusable)?;
-    Ok((desk, node))
+    let node = Node::start(storage, identity, founders, &tuning, pending.clone()).await.map_err(unusable)?;
+    Ok((pending, node))
 }
 
 /// Who this node is, and with whom it founds its cluster.

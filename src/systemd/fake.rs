@@ -9,14 +9,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, broadcast};
 
-use super::{BusError, CHANGE_QUEUE, Change, JobResult, Manager, UnitStatus};
+use super::{BusError, CHANGE_QUEUE, JobResult, Manager, UnitChange, UnitStatus};
 use crate::ids::UnitName;
 
 /// Handle of a manager in memory; clones share one state, so that a test keeps one and hands one away.
 #[derive(Clone)]
 pub struct Fake {
     state: Arc<Mutex<State>>,
-    changes: broadcast::Sender<Change>,
+    changes: broadcast::Sender<UnitChange>,
     released: Arc<Notify>,
 }
 
@@ -77,7 +77,7 @@ impl Fake {
     /// What `systemctl stop` or a crash does: `unit` gets this active state behind the agent's back.
     pub fn set(&self, unit: &UnitName, active: &str) {
         self.state().enter(unit, active);
-        let _ = self.changes.send(Change::Unit(unit.clone()));
+        let _ = self.changes.send(UnitChange::Unit(unit.clone()));
     }
 
     /// The present state of one unit.
@@ -95,7 +95,7 @@ impl Fake {
             released.await;
         }
         let result = self.state().finish(verb, unit);
-        let _ = self.changes.send(Change::Unit(unit.clone()));
+        let _ = self.changes.send(UnitChange::Unit(unit.clone()));
         result
     }
 }
@@ -190,7 +190,7 @@ impl Manager for Fake {
     fn reload(&self) -> BoxFuture<'_, Result<(), BusError>> {
         async move {
             self.state().calls.push("reload".into());
-            let _ = self.changes.send(Change::Everything);
+            let _ = self.changes.send(UnitChange::Everything);
             Ok(())
         }
         .boxed()
@@ -233,7 +233,7 @@ impl Manager for Fake {
         async { Ok("running".to_string()) }.boxed()
     }
 
-    fn changes(&self) -> broadcast::Receiver<Change> {
+    fn changes(&self) -> broadcast::Receiver<UnitChange> {
         self.changes.subscribe()
     }
 }

@@ -99,7 +99,7 @@ impl UnitStatus {
 
 /// Something changed in systemd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum UnitChange {
     /// This unit's state may be another now.
     Unit(UnitName),
     /// Any unit's state may be another now: systemd reloaded its files, or the connection to it is new.
@@ -183,7 +183,7 @@ pub trait Manager: Send + Sync {
     fn system_state(&self) -> BoxFuture<'_, Result<String, BusError>>;
 
     /// Changes from now on. A receiver that lags must look at everything again.
-    fn changes(&self) -> broadcast::Receiver<Change>;
+    fn changes(&self) -> broadcast::Receiver<UnitChange>;
 }
 
 /// Handle of a service manager; cheap to clone.

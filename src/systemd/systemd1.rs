@@ -14,7 +14,7 @@ use zbus::{Connection, DynamicType, MatchRule, MessageStream, OwnedObjectPath, w
 
 use super::bus::{CALL_TIMEOUT, Object, call_on};
 use super::jobs::Jobs;
-use super::{Bus, BusError, CHANGE_QUEUE, Change, JobResult, Manager, Systemd, UnitStatus, path};
+use super::{Bus, BusError, CHANGE_QUEUE, JobResult, Manager, Systemd, UnitChange, UnitStatus, path};
 use crate::ids::UnitName;
 
 const SERVICE: &str = "org.freedesktop.systemd1";
@@ -38,7 +38,7 @@ struct Systemd1 {
     jobs: Jobs,
     /// The connection whose signals are listened to; jobs are asked for over no other.
     heard: watch::Receiver<Option<Connection>>,
-    changes: broadcast::Sender<Change>,
+    changes: broadcast::Sender<UnitChange>,
     _listener: AbortOnDropHandle<()>,
 }
 
@@ -111,7 +111,7 @@ async fn listen(
     first: Signals,
     hear: watch::Sender<Option<Connection>>,
     jobs: Jobs,
-    changes: broadcast::Sender<Change>,
+    changes: broadcast::Sender<UnitChange>,
 ) {
     let mut signals = first;
     loop {
@@ -134,20 +134,24 @@ async fn listen(
         };
         tracing::info!("connected to the system bus again");
         hear.send_replace(Some(signals.connection.clone()));
-        let _ = changes.send(Change::Everything);
+        let _ = changes.send(UnitChange::Everything);
     }
 }
 
 /// Hands one connection's signals on until its stream ends.
-async fn relay(signals: &mut Signals, jobs: &Jobs, changes: &broadcast::Sender<Change>) {
+async fn relay(signals: &mut Signals, jobs: &Jobs, changes: &broadcast::Sender<UnitChange>) {
     while let Some(Ok(message)) = signals.stream.next().await {
         let header = message.header();
         let member = header.member().map(|m| m.as_str().to_string()).unwrap_or_default();
         let change = match member.as_str() {
             "JobRemoved" => job_removed(&message, jobs),
-            "PropertiesChanged" => header.path().and_then(|p| path::unit_of(p.as_str())).map(Change::Unit),
+            "PropertiesChanged" => {
+                header.path().and_then(|p| path::unit_of(p.as_str())).map(UnitChange::Unit)
+            }
             // Sent with true before and with false after all unit files are read again.
-            "Reloading" => matches!(message.body().deserialize(), Ok(false)).then_some(Change::Everything),
+            "Reloading" => {
+                matches!(message.body().deserialize(), Ok(false)).then_some(UnitChange::Everything)
+            }
             "NameOwnerChanged" => owner_changed(&message, signals.connection.clone(), jobs),
             // UnitNew and UnitRemoved come of our own questions too: heeding them would never end.
             _ => None,
@@ -159,15 +163,15 @@ async fn relay(signals: &mut Signals, jobs: &Jobs, changes: &broadcast::Sender<C
     }
 }
 
-fn job_removed(message: &zbus::Message, jobs: &Jobs) -> Option<Change> {
+fn job_removed(message: &zbus::Message, jobs: &Jobs) -> Option<UnitChange> {
     let body = message.body();
     let (_, job, unit, result): (u32, OwnedObjectPath, String, String) = body.deserialize().ok()?;
     jobs.ended(job.as_str(), JobResult::parse(&result));
-    unit.parse().ok().map(Change::Unit)
+    unit.parse().ok().map(UnitChange::Unit)
 }
 
 /// systemd left the bus or came (back) to it, as it does when it re-executes itself.
-fn owner_changed(message: &zbus::Message, connection: Connection, jobs: &Jobs) -> Option<Change> {
+fn owner_changed(message: &zbus::Message, connection: Connection, jobs: &Jobs) -> Option<UnitChange> {
     let body = message.body();
     let (_, _, new): (String, String, String) = body.deserialize().ok()?;
     if new.is_empty() {
@@ -180,7 +184,7 @@ fn owner_changed(message: &zbus::Message, connection: Connection, jobs: &Jobs) -
             tracing::warn!(%error, "systemd is back on the bus but does not take the subscription");
         }
     });
-    Some(Change::Everything)
+    Some(UnitChange::Everything)
 }
 
 impl Systemd1 {
@@ -300,7 +304,7 @@ impl Manager for Systemd1 {
         system_state(&self.bus).boxed()
     }
 
-    fn changes(&self) -> broadcast::Receiver<Change> {
+    fn changes(&self) -> broadcast::Receiver<UnitChange> {
         self.changes.subscribe()
     }
 }

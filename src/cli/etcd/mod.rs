@@ -59,11 +59,11 @@ fn run(arguments: &[String]) -> Result<(), Refusal> {
     let given = match line::parse(arguments)? {
         line::Line::Help => {
             // A reader that has seen enough, such as head, has gone by now.
-            let _ = super::say::text(format_args!("{}", help::text()));
+            let _ = crate::cli::terminal::say::text(format_args!("{}", help::text()));
             return Ok(());
         }
         line::Line::Version => {
-            let _ = super::say::text(format_args!("{}", help::version(ETCD_VERSION)));
+            let _ = crate::cli::terminal::say::text(format_args!("{}", help::version(ETCD_VERSION)));
             return Ok(());
         }
         line::Line::Flags(given) => given,

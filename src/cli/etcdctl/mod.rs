@@ -7,8 +7,8 @@ mod endpoints;
 mod flags;
 mod help;
 mod keys;
-mod people;
 mod session;
+mod users;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -117,8 +117,10 @@ fn one(command: &'static Command, path: &str, words: &[String], global: &Parsed)
 /// Says what is wrong on standard error, and with the help on standard output.
 fn incorrect_usage(wrong: Wrong, stop: &str, page: &str) -> Failure {
     let said = match &wrong {
-        Wrong::Syntax(text) => super::say::text(format_args!("Incorrect Usage{stop} {text}\n\n{page}")),
-        Wrong::TwoForms(text) => super::say::text(format_args!("{text}\n{page}")),
+        Wrong::Syntax(text) => {
+            crate::cli::terminal::say::text(format_args!("Incorrect Usage{stop} {text}\n\n{page}"))
+        }
+        Wrong::TwoForms(text) => crate::cli::terminal::say::text(format_args!("{text}\n{page}")),
     };
     let (Wrong::Syntax(text) | Wrong::TwoForms(text)) = wrong;
     eprintln!("{text}");
@@ -126,7 +128,7 @@ fn incorrect_usage(wrong: Wrong, stop: &str, page: &str) -> Failure {
 }
 
 async fn carry_out(command: &str, given: &Parsed, global: &Parsed) -> Result<(), Failure> {
-    if let Some(outcome) = people::carry_out(command, given, global).await {
+    if let Some(outcome) = users::carry_out(command, given, global).await {
         return outcome;
     }
     match command {

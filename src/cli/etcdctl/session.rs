@@ -11,7 +11,8 @@ use url::Url;
 use super::endpoints;
 use super::flags::{Parsed, Signed};
 use crate::cli::kv::output::{Form, Output, REFUSED, Voice};
-use crate::cli::{Failure, Format, password};
+use crate::cli::terminal::password;
+use crate::cli::{Failure, Format};
 use crate::client::{CURL, Client, ClientError, srv};
 use crate::config::{ClientSettings, Credentials};
 

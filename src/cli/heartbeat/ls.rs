@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::cli::{Context, Failure, Format, block_on, span, table};
+use crate::cli::terminal::{span, table};
+use crate::cli::{Context, Failure, Format, block_on};
 use crate::client::Client;
 use crate::heartbeat::list::{Line, list};
 use crate::model::beat::BeatName;

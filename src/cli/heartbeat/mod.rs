@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::terminal::signals::Ending;
+use super::terminal::this_machine;
 use super::unit::unit_name;
-use super::{Context, Failure, block_on, logging, signals::Ending, this_machine};
+use super::{Context, Failure, block_on, logging};
 use crate::client::Client;
 use crate::config::{HeartbeatFragment, HeartbeatSettings, Span};
 use crate::heartbeat::pulse::Pulse;

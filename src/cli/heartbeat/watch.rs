@@ -5,7 +5,7 @@ use tokio::process::Command;
 
 use crate::cli::{Context, Failure, Format, block_on};
 use crate::client::Client;
-use crate::heartbeat::tracker::Change;
+use crate::heartbeat::tracker::BeatChange;
 use crate::heartbeat::watch::watch;
 use crate::model::Moment;
 use crate::model::beat::BeatName;
@@ -28,7 +28,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let output = context.output;
     block_on(async {
         let command = args.exec.as_deref();
-        let tell = |change: Change| async move {
+        let tell = |change: BeatChange| async move {
             outln!("{}", line(&change, output));
             if let Some(command) = command {
                 hook(command, &change).await;
@@ -40,11 +40,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     })
 }
 
-fn line(change: &Change, output: Format) -> String {
+fn line(change: &BeatChange, output: Format) -> String {
     let at = Moment::new(Timestamp::now());
     match output {
         Format::Json => {
-            let Change { name, machine, event } = change;
+            let BeatChange { name, machine, event } = change;
             serde_json::json!({"at": at, "name": name, "machine": machine, "event": event}).to_string()
         }
         Format::Simple | Format::Extended => {
@@ -54,7 +54,7 @@ fn line(change: &Change, output: Format) -> String {
 }
 
 /// Runs the user's command and waits for it. One that fails is worth a line: the next change has its own.
-async fn hook(command: &str, change: &Change) {
+async fn hook(command: &str, change: &BeatChange) {
     let status = Command::new("/bin/sh")
         .args(["-c", command])
         .env("MUSTER_HEARTBEAT_NAME", change.name.as_str())

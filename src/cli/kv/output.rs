@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use super::render::{self, Shown};
-use crate::cli::{Failure, Format, say};
+use crate::cli::terminal::say;
+use crate::cli::{Failure, Format};
 use crate::client::{Answer, ClientError, Event};
 
 /// Exit status when the store said no or cannot be reached.

@@ -17,7 +17,7 @@ pub(super) struct RoleCommand {
 
 /// A role and a right.
 #[derive(clap::Args, Debug)]
-struct Change {
+struct PermissionChange {
     /// The role
     name: String,
     /// The key the right is about; with * at its end, all keys that begin so
@@ -71,9 +71,9 @@ enum Verb {
     /// List the roles
     List,
     /// Give a role a right
-    Grant(Change),
+    Grant(PermissionChange),
     /// Take a right from a role
-    Revoke(Change),
+    Revoke(PermissionChange),
 }
 
 impl RoleCommand {
@@ -83,10 +83,10 @@ impl RoleCommand {
             Verb::Remove { name } => remove(&name, client, output).await,
             Verb::Get { name } => get(&name, client, output).await,
             Verb::List => list(client, output).await,
-            Verb::Grant(Change { name, path, kind }) => {
+            Verb::Grant(PermissionChange { name, path, kind }) => {
                 grant(&name, &path, kind.right(), client, output).await
             }
-            Verb::Revoke(Change { name, path, kind }) => {
+            Verb::Revoke(PermissionChange { name, path, kind }) => {
                 revoke(&name, &path, kind.right(), client, output).await
             }
         }

@@ -4,7 +4,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{Output, Voice};
-use crate::cli::{Failure, password};
+use crate::cli::Failure;
+use crate::cli::terminal::password;
 use crate::client::Client;
 
 /// Manage users and their roles

@@ -2,16 +2,17 @@
 
 use serde::Serialize;
 
-use crate::cli::{Failure, Format, table};
-use crate::client::{Client, Member, Role, Standing};
+use crate::cli::terminal::table;
+use crate::cli::{Failure, Format};
+use crate::client::{Client, Member, MemberStatus, Role};
 
 /// The members as a table or as JSON.
 pub async fn list(client: &Client, format: Format) -> Result<String, Failure> {
-    let standings = match client.standings().await.map_err(Failure::new)? {
-        Some(standings) => standings,
+    let member_statuses = match client.member_statuses().await.map_err(Failure::new)? {
+        Some(member_statuses) => member_statuses,
         None => of_another_server(client).await?,
     };
-    let rows: Vec<Row> = standings.iter().map(Row::new).collect();
+    let rows: Vec<Row> = member_statuses.iter().map(Row::new).collect();
     match format {
         Format::Simple | Format::Extended => Ok(render(&rows)),
         Format::Json => serde_json::to_string(&rows).map(|text| text + "\n").map_err(Failure::new),
@@ -19,7 +20,7 @@ pub async fn list(client: &Client, format: Format) -> Result<String, Failure> {
 }
 
 /// What any server of the v2 API tells: who there is and who leads.
-async fn of_another_server(client: &Client) -> Result<Vec<Standing>, Failure> {
+async fn of_another_server(client: &Client) -> Result<Vec<MemberStatus>, Failure> {
     let members = client.members().await.map_err(Failure::new)?;
     // Without a leader the list is still worth showing.
     let leader = match client.leader().await {
@@ -27,7 +28,7 @@ async fn of_another_server(client: &Client) -> Result<Vec<Standing>, Failure> {
         Err(error) if error.is_unavailable() => None,
         Err(error) => return Err(Failure::new(error)),
     };
-    let stand = |member: Member| Standing {
+    let stand = |member: Member| MemberStatus {
         leader: leader.as_ref() == Some(&member.id),
         member,
         role: Role::Voter,
@@ -55,9 +56,14 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(standing: &'a Standing) -> Self {
-        let Standing { member: Member { id, name, peer_urls, client_urls, .. }, leader, role, running, lag } =
-            standing;
+    fn new(status: &'a MemberStatus) -> Self {
+        let MemberStatus {
+            member: Member { id, name, peer_urls, client_urls, .. },
+            leader,
+            role,
+            running,
+            lag,
+        } = status;
         let role = match role {
             Role::Voter => "voter",
             Role::Learner => "learner",
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn roles_say_who_leads_and_who_is_behind_and_an_unstarted_member_has_dashes() {
-        let stand = |id: &str, name: &str, leader, role, running, lag| Standing {
+        let stand = |id: &str, name: &str, leader, role, running, lag| MemberStatus {
             member: Member {
                 id: id.into(),
                 name: name.into(),
@@ -117,7 +123,7 @@ mod tests {
             running: Some(running),
             lag,
         };
-        let standings = [
+        let member_statuses = [
             stand("a1", "one", true, Role::Voter, true, Some(0)),
             stand("b2", "two", false, Role::Voter, false, Some(9)),
             stand("c3", "three", false, Role::Learner, true, Some(120)),
@@ -125,7 +131,7 @@ mod tests {
             stand("e5", "", false, Role::Learner, false, None),
             stand("f6", "six", false, Role::Voter, false, None),
         ];
-        let rows: Vec<Row> = standings.iter().map(Row::new).collect();
+        let rows: Vec<Row> = member_statuses.iter().map(Row::new).collect();
         assert_eq!(
             render(&rows),
             "ID  NAME   PEER URLS       CLIENT URLS  ROLE\n\

@@ -7,14 +7,15 @@ pub(super) use render::machines;
 
 use clap::Subcommand;
 
-use super::{Context, Failure, Format, block_on, this_machine};
+use super::terminal::this_machine;
+use super::{Context, Failure, Format, block_on};
 use crate::client::Client;
 use crate::config::{RebootdFragment, RebootdSettings};
 use crate::ids::MachineId;
 use crate::model::reboot::Group;
 use crate::reboot::lock::Lock;
 use crate::reboot::overview::Overview;
-use crate::reboot::semaphore::{Change, Semaphore};
+use crate::reboot::semaphore::{Outcome, Semaphore};
 
 /// Ask for reboots, look at and change the reboot lock.
 #[derive(clap::Args, Debug)]
@@ -52,7 +53,7 @@ enum Command {
         #[arg(value_name = "ID")]
         machine: Option<MachineId>,
     },
-    /// Change how many machines may be away at once
+    /// Outcome how many machines may be away at once
     SetMax {
         /// At least 1
         #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(1..))]
@@ -94,7 +95,7 @@ async fn take(lock: &Lock, id: MachineId, output: Format) -> Result<(), Failure>
         .acquire(&id)
         .await
         .map_err(|error| Failure::new(format!("cannot take the reboot lock for {id}: {error}")))?;
-    let already = if changed.change == Change::None { " already" } else { "" };
+    let already = if changed.outcome == Outcome::None { " already" } else { "" };
     print(output, &changed.after, &format!("{id} holds the lock{already}, {}", free(&changed.after)))
 }
 
@@ -103,7 +104,7 @@ async fn give_back(lock: &Lock, id: MachineId, output: Format) -> Result<(), Fai
         .release(&id)
         .await
         .map_err(|error| Failure::new(format!("cannot give back the reboot lock of {id}: {error}")))?;
-    if changed.change == Change::None {
+    if changed.outcome == Outcome::None {
         return Err(Failure::new(format!("cannot give back the reboot lock of {id}: it does not hold it")));
     }
     print(

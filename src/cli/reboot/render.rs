@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::cli::{span, table};
+use crate::cli::terminal::{span, table};
 use crate::reboot::overview::Overview;
 
 /// The lock and everybody who has to do with it.

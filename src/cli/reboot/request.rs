@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::cli::{Failure, Format, this_machine};
+use crate::cli::terminal::this_machine;
+use crate::cli::{Failure, Format};
 use crate::client::{Client, ClientError, GetOptions};
 use crate::ids::MachineId;
 use crate::model::reboot::{Group, Request};

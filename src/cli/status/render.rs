@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::report::{MemberLine, Part, Report};
-use crate::cli::{heartbeat, machine, reboot, table, unit};
+use crate::cli::terminal::table;
+use crate::cli::{heartbeat, machine, reboot, unit};
 use crate::reboot::overview::Overview;
 
 /// One paragraph for each part.

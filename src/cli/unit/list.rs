@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::view::View;
-use crate::cli::{Failure, Format, table};
+use crate::cli::terminal::table;
+use crate::cli::{Failure, Format};
 use crate::client::Client;
 use crate::ids::{MachineId, UnitName};
 use crate::model::unit::{Desired, UnitRecord, UnitState};

@@ -11,7 +11,7 @@ use crate::model::reboot::{Holder, Phase, Request};
 use crate::reboot::gate::{self, Seen};
 use crate::reboot::host::Host;
 use crate::reboot::lifecycle::Event;
-use crate::reboot::semaphore::{Change, SemaphoreError};
+use crate::reboot::semaphore::{Outcome, SemaphoreError};
 use crate::reboot::{RebootError, records::Indexed};
 
 /// How long the lock may be watched without being looked at: a net below the watch, nothing more.
@@ -86,7 +86,7 @@ impl<H: Host> Driver<H> {
             }
             match self.lock.acquire(&self.id).await {
                 Ok(taken) => {
-                    if taken.change == Change::Made {
+                    if taken.outcome == Outcome::Made {
                         way.holder.operators_lock = false;
                     }
                     return Ok(Event::Granted);

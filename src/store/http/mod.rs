@@ -1,30 +1,14 @@
 //! The store's HTTP API: etcd's v2, over hyper and warp.
 
-mod admin;
 mod answer;
-mod auth;
-mod backup;
 mod body;
-mod conversation;
-mod discovery;
-mod exchange;
-mod figures;
-mod form;
 mod go;
 mod guard;
 mod head;
-mod info;
-mod json;
-mod keys;
-mod machines;
-mod media;
-mod members;
+mod metrics;
 mod pages;
-mod params;
-mod path;
-mod statistics;
-mod vigil;
-mod watch;
+mod router;
+mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +19,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use figures::Figures;
-pub use info::ETCD_SERVER as ETCD_VERSION;
+pub use metrics::HttpMetrics;
+pub use pages::info::ETCD_SERVER as ETCD_VERSION;
 
 use super::Store;
 use super::limits::Room;
-use conversation::converse;
-use pages::Pages;
+use router::Router;
+use server::connection::converse;
 
 /// What every page works with.
 struct Api {
@@ -72,7 +56,7 @@ pub async fn serve(
     stop: CancellationToken,
     connections: TaskTracker,
 ) {
-    let pages = Arc::new(Pages::new(store.clone(), stop.clone()));
+    let pages = Arc::new(Router::new(store.clone(), stop.clone()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,

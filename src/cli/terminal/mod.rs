@@ -1,0 +1,10 @@
+//! What every command shares at the terminal: printing, tables, lengths of time, passwords, signals.
+
+#[macro_use]
+pub mod say;
+
+pub mod password;
+pub mod signals;
+pub mod span;
+pub mod table;
+pub mod this_machine;

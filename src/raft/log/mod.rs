@@ -1,0 +1,7 @@
+//! Raft's log on disk.
+
+pub mod compaction;
+mod faults;
+pub mod store;
+mod wal;
+mod watermark;

@@ -1,0 +1,371 @@
+//! The write-ahead log: numbered segments of a fixed size, written at the end only and made durable with `fdatasync`
+//! on a thread of their own. One flush serves all appends that wait for it.
+//!
+//! Entries are bytes in here; what they mean is the business of [`crate::raft::log::store`].
+
+mod disk;
+mod record;
+mod recover;
+mod segment;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use crate::raft::metrics::Metrics;
+use disk::{Disk, Job, Piece};
+use record::{About, Kind};
+use recover::{Location, Recovered, Segment};
+
+use super::watermark::Watermark;
+
+/// Told once a write is durable, or why it is not.
+pub type Told = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Bytes of a segment; one that takes a larger record is as large as that needs.
+pub const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// The log of one member. Clones share it.
+#[derive(Clone)]
+pub struct Wal(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    /// Entries before this index are known to be durable.
+    durable_until: Arc<AtomicU64>,
+    files: Files,
+    segment_bytes: u64,
+}
+
+/// The open files of the segments, by number.
+pub type Files = Arc<Mutex<HashMap<u64, Arc<File>>>>;
+
+struct State {
+    log: Recovered,
+    jobs: mpsc::Sender<Job>,
+    durable: Arc<AtomicU64>,
+    committed: u64,
+}
+
+/// What the log had to say at the start.
+pub struct Opened {
+    /// The payload of the last purge.
+    pub purged: Option<Vec<u8>>,
+    /// The payload of the last vote.
+    pub vote: Option<Vec<u8>>,
+    /// The highest commit index that was noted.
+    pub committed: u64,
+}
+
+impl Wal {
+    /// Opens or makes the log in `folder`, which must hold at least what `watermark` says. It is only made when the member
+    /// is not `known`: one that has run has a log.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or a segment is damaged or missing; the error names it.
+    pub fn open(
+        folder: &Path,
+        segment_bytes: u64,
+        known: bool,
+        watermark: Watermark,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, Opened)> {
+        std::fs::create_dir_all(folder)?;
+        let log = recover::recover(folder)?;
+        if log.segments.is_empty() && known {
+            return Err(recover::gone(folder));
+        }
+        if log.number <= watermark.record() {
+            return Err(recover::too_short(folder, &log, &watermark));
+        }
+        if let Some(path) = &log.torn {
+            tracing::warn!(file = %path.display(), "a write that was never finished is cut off the log");
+        }
+        let fresh = log.segments.is_empty();
+        let opened = Opened { purged: log.purged.clone(), vote: log.vote.clone(), committed: log.committed };
+        let files = Files::default();
+        for segment in &log.segments {
+            segment::open(folder, segment.number, &files)?;
+        }
+        if let Some(newest) = log.segments.back() {
+            segment::clear_rest(&files, newest.number, log.end)?;
+        }
+        let durable = Arc::new(AtomicU64::new(log.number - 1));
+        let durable_until = Arc::new(AtomicU64::new(log.next_entry()));
+        let disk = Disk {
+            folder: folder.to_path_buf(),
+            files: files.clone(),
+            spare: segment::Spare::new(folder.to_path_buf(), segment_bytes),
+            newest: None,
+            durable: durable.clone(),
+            durable_until: durable_until.clone(),
+            watermark,
+            metrics,
+        };
+        let jobs = disk.start()?;
+        let committed = log.committed;
+        let state = Mutex::new(State { log, jobs, durable, committed });
+        let wal = Self(Arc::new(Inner { state, durable_until, files, segment_bytes }));
+        if fresh {
+            wal.begin_now()?;
+        }
+        Ok((wal, opened))
+    }
+
+    /// Makes the first segment and waits for it.
+    fn begin_now(&self) -> io::Result<()> {
+        let (tell, told) = mpsc::channel();
+        let mut plan = Plan::new(self.state(), self.0.segment_bytes);
+        plan.begin(0);
+        // The receiver waits below.
+        plan.send(0, Box::new(move |result| drop(tell.send(result))))?;
+        told.recv().map_err(|_| ended())?
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The indexes of the first entry and of the one behind the last.
+    pub fn range(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.log.first, state.log.next_entry())
+    }
+
+    /// Entries before this index are durable, and can be read.
+    pub fn durable_until(&self) -> u64 {
+        self.0.durable_until.load(Ordering::Acquire)
+    }
+
+    /// The commit index to be noted with whatever is written next.
+    pub fn note_commit(&self, index: u64) {
+        let mut state = self.state();
+        state.committed = state.committed.max(index);
+    }
+
+    /// Adds entries behind the last one, and tells when they are durable.
+    ///
+    /// # Errors
+    /// The disk thread has ended, or the entries do not follow the last one.
+    pub fn append(&self, entries: Vec<(u64, Vec<u8>)>, told: Told) -> io::Result<()> {
+        let mut plan = Plan::new(self.state(), self.0.segment_bytes);
+        let mut next = 0;
+        for (index, bytes) in entries {
+            if index != plan.state.log.next_entry() {
+                let expected = plan.state.log.next_entry();
+                return Err(io::Error::other(format!("entry {index} is appended where {expected} is next")));
+            }
+            plan.entry(index, &bytes);
+            next = index + 1;
+        }
+        plan.send(next, told)
+    }
+
+    /// Takes out the entries from `from` on, and tells when that is durable.
+    ///
+    /// # Errors
+    /// The disk thread has ended.
+    pub fn truncate(&self, from: u64, told: Told) -> io::Result<()> {
+        let mut plan = Plan::new(self.state(), self.0.segment_bytes);
+        plan.add(Kind::Truncate, from, &[]);
+        let log = &mut plan.state.log;
+        recover::truncate(&mut log.entries, log.first, from);
+        let durable_until = self.0.durable_until.clone();
+        let done: Told = Box::new(move |result| {
+            durable_until.fetch_min(from, Ordering::AcqRel);
+            told(result);
+        });
+        plan.send(0, done)
+    }
+
+    /// Gives up the entries up to and including `upto`; `id` is handed back at the next start. Files go once that is
+    /// durable.
+    ///
+    /// # Errors
+    /// The disk thread has ended.
+    pub fn purge(&self, upto: u64, id: Vec<u8>, told: Told) -> io::Result<()> {
+        let mut plan = Plan::new(self.state(), self.0.segment_bytes);
+        plan.add(Kind::Purge, upto, &id);
+        let log = &mut plan.state.log;
+        log.first = recover::purge(&mut log.entries, log.first, upto);
+        log.purged = Some(id);
+        while log.segments.len() > 1
+            && log.segments.front().is_some_and(|segment| segment.next_entry <= upto + 1)
+        {
+            plan.dropped.extend(log.segments.pop_front().map(|segment| segment.number));
+        }
+        plan.send(0, told)
+    }
+
+    /// Writes the vote.
+    ///
+    /// # Errors
+    /// The disk thread has ended.
+    pub fn write_vote(&self, vote: Vec<u8>, told: Told) -> io::Result<()> {
+        let mut plan = Plan::new(self.state(), self.0.segment_bytes);
+        plan.add(Kind::Vote, 0, &vote);
+        plan.state.log.vote = Some(vote);
+        plan.send(0, told)
+    }
+
+    /// Reads durable entries from `from` up to but not including `until`, at most about `limit` bytes but at least one.
+    ///
+    /// # Errors
+    /// The disk fails, or what it gives is not what was written.
+    pub fn read(&self, from: u64, until: u64, limit: usize) -> io::Result<Vec<Vec<u8>>> {
+        let places: Vec<(u64, Location)> = {
+            let state = self.state();
+            let log = &state.log;
+            let start = usize::try_from(from.saturating_sub(log.first)).unwrap_or(usize::MAX);
+            let indexes = from.max(log.first)..until;
+            indexes.zip(log.entries.iter().skip(start).copied()).collect()
+        };
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for (index, place) in places {
+            bytes += place.length as usize;
+            if !entries.is_empty() && bytes > limit {
+                break;
+            }
+            entries.push(self.read_one(index, place)?);
+        }
+        Ok(entries)
+    }
+
+    fn read_one(&self, index: u64, place: Location) -> io::Result<Vec<u8>> {
+        let file = segment::file(&self.0.files, place.segment)?;
+        let mut bytes = vec![0; record::span(place.length as usize)];
+        file.read_exact_at(&mut bytes, place.offset)?;
+        let number = u64::from_le_bytes(bytes[16..24].try_into().map_err(io::Error::other)?);
+        let head = record::whole(&bytes, number).filter(|head| head.index == index);
+        if head.is_none() {
+            let name = recover::file_name(place.segment);
+            let what = format!("entry {index} in {name} at byte {} cannot be read any more", place.offset);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        bytes.drain(..record::HEAD);
+        bytes.truncate(place.length as usize);
+        Ok(bytes)
+    }
+
+    /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
+    /// Half of what is allowed is left, so that this need not be done for each new entry.
+    pub fn purge_for(&self, allowed: u64) -> Option<u64> {
+        let state = self.state();
+        let segments = state.log.segments.len() as u64 * self.0.segment_bytes;
+        if segments <= allowed {
+            return None;
+        }
+        let mut left = 0;
+        let sizes = state.log.entries.iter().rev().map(|place| record::span(place.length as usize) as u64);
+        let kept = sizes.take_while(|size| {
+            left += size;
+            left <= allowed / 2
+        });
+        let kept = kept.count() as u64;
+        (left > allowed / 2).then(|| (state.log.next_entry() - kept).saturating_sub(1))
+    }
+
+    /// Bytes of all segments.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn size_on_disk(&self) -> io::Result<u64> {
+        let files: Vec<Arc<File>> =
+            self.0.files.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        files.iter().map(|file| file.metadata().map(|meta| meta.len())).sum()
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the log's disk thread has ended")
+}
+
+/// Records on their way to the disk thread, under the log's lock so that they arrive in order.
+struct Plan<'a> {
+    state: MutexGuard<'a, State>,
+    pieces: Vec<Piece>,
+    dropped: Vec<u64>,
+    segment_bytes: u64,
+}
+
+impl<'a> Plan<'a> {
+    fn new(state: MutexGuard<'a, State>, segment_bytes: u64) -> Self {
+        Self { state, pieces: Vec::new(), dropped: Vec::new(), segment_bytes }
+    }
+
+    fn entry(&mut self, index: u64, bytes: &[u8]) {
+        self.add(Kind::Entry, index, bytes);
+        let log = &mut self.state.log;
+        let offset = log.end.0 - record::span(bytes.len()) as u64;
+        let segment = log.segments.back_mut().map_or(0, |segment| {
+            segment.next_entry = index + 1;
+            segment.number
+        });
+        // The record's writer has checked the length.
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        log.entries.push_back(Location { segment, offset, length });
+    }
+
+    /// Adds a record, in a new segment when the last one is too full to take it and the word that the log goes on.
+    fn add(&mut self, kind: Kind, index: u64, payload: &[u8]) {
+        let needed = record::span(payload.len()) as u64;
+        let (end, size) = self.state.log.end;
+        if end + needed + record::span(0) as u64 > size {
+            self.begin(needed);
+        }
+        self.write(kind, index, payload);
+    }
+
+    fn write(&mut self, kind: Kind, index: u64, payload: &[u8]) {
+        let State { log, durable, committed, .. } = &mut *self.state;
+        let segment = log.segments.back().map_or(0, |segment| segment.number);
+        if self.pieces.last().is_none_or(|piece| piece.segment != segment) {
+            self.pieces.push(Piece { segment, offset: log.end.0, size: log.end.1, bytes: Vec::new() });
+        }
+        let about = About {
+            kind,
+            index,
+            number: log.number,
+            durable: durable.load(Ordering::Acquire),
+            committed: *committed,
+        };
+        if let Some(piece) = self.pieces.last_mut() {
+            record::write(&mut piece.bytes, about, payload);
+        }
+        log.number += 1;
+        log.end.0 += record::span(payload.len()) as u64;
+    }
+
+    /// Goes on in a new segment that has room for a record of `needed` bytes.
+    fn begin(&mut self, needed: u64) {
+        let log = &mut self.state.log;
+        let number = log.segments.back().map_or(1, |segment| segment.number + 1);
+        let next_entry = log.next_entry();
+        if number > 1 {
+            self.write(Kind::Next, next_entry, &[]);
+        }
+        let log = &mut self.state.log;
+        let begin = recover::join_begin(0, log.purged.as_deref(), log.vote.as_deref());
+        let room = record::span(begin.len()) as u64 + needed + record::span(0) as u64;
+        let size = self.segment_bytes.max(room.next_multiple_of(4096));
+        log.segments.push_back(Segment { number, next_entry });
+        log.end = (0, size);
+        let begin = recover::join_begin(size, log.purged.as_deref(), log.vote.as_deref());
+        self.write(Kind::Begin, next_entry, &begin);
+    }
+
+    /// Hands the records to the disk thread. `next` is the index behind the last entry among them, 0 without entries.
+    fn send(self, next: u64, told: Told) -> io::Result<()> {
+        let Self { state, pieces, dropped, .. } = self;
+        let job = Job { pieces, last_record: state.log.number - 1, next_entry: next, dropped, told };
+        state.jobs.send(job).map_err(|_| ended())
+    }
+}
+
+#[cfg(test)]
+mod tests;

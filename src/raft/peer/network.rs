@@ -1,0 +1,434 @@
+//! How openraft reaches the other members.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt, stream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{RaftNetworkFactory, RaftNetworkV2};
+use tokio::io::AsyncReadExt;
+use url::Url;
+
+use super::channel::{Channel, Connection};
+use super::wire::{CHUNK_BYTES, Hello, PeerRequest, PeerResponse};
+use crate::raft::metrics::PeerMetrics;
+use crate::raft::state::machine::{SnapshotFile, StateMachine};
+use crate::raft::statistics::Statistics;
+use crate::raft::types::{Peer, RaftVote, TypeConfig};
+
+/// How long an answer about log entries may take: a slow disk is no reason to send everything again.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one piece of a snapshot may take, and how long its installation may.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What a connection is for. Each kind has its own, so that nothing urgent waits behind something large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Votes, heartbeats, forwarded proposals, read indexes.
+    Control,
+    /// Log entries.
+    Log,
+    /// Snapshots.
+    Snapshot,
+}
+
+/// The ways to all members. Clones share them.
+#[derive(Clone)]
+pub struct Peers(Arc<Inner>);
+
+struct Inner {
+    cluster: u64,
+    me: u64,
+    statistics: Arc<Statistics>,
+    state: StateMachine,
+    channels: Mutex<HashMap<(u64, Lane), (Peer, Channel)>>,
+}
+
+impl Peers {
+    /// The ways from member `me` of `cluster`, which tell others its reading of the cluster clock in `state`.
+    pub fn new(cluster: u64, me: u64, statistics: Arc<Statistics>, state: StateMachine) -> Self {
+        Self(Arc::new(Inner { cluster, me, statistics, state, channels: Mutex::default() }))
+    }
+
+    /// The way to `target`, at the addresses that `peer` has.
+    pub fn channel(&self, target: u64, peer: &Peer, lane: Lane) -> Channel {
+        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, channel)) = channels.get_mut(&(target, lane)) {
+            if known != peer {
+                channel.readdress(addresses(peer));
+                *known = peer.clone();
+            }
+            return channel.clone();
+        }
+        let hello = Hello { cluster: self.0.cluster, from: self.0.me, to: target };
+        let channel = Channel::new(hello, addresses(peer));
+        channels.insert((target, lane), (peer.clone(), channel.clone()));
+        channel
+    }
+
+    /// Takes note of where members are reached now, and forgets those that are no members any more. Connections that
+    /// are open stay so; openraft keeps a way to a member for long, and it leads to the new place from then on.
+    pub fn learn(&self, members: &BTreeMap<u64, Peer>) {
+        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|(id, _), (known, channel)| {
+            let Some(peer) = members.get(id) else { return false };
+            if known != peer {
+                channel.readdress(addresses(peer));
+                *known = peer.clone();
+            }
+            true
+        });
+    }
+}
+
+/// `host:port` of every peer URL.
+fn addresses(peer: &Peer) -> Vec<String> {
+    peer.peer_urls.iter().filter_map(|url| address(url)).collect()
+}
+
+/// `host:port` of a peer URL, if it is one.
+pub fn address(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
+/// Openraft's way to one member.
+pub struct Link {
+    target: u64,
+    channel: Channel,
+    appends: AppendStatistics,
+    state: StateMachine,
+}
+
+/// Where it is noted how a member takes AppendEntries.
+#[derive(Clone)]
+struct AppendStatistics {
+    target: u64,
+    statistics: Arc<Statistics>,
+    metrics: PeerMetrics,
+}
+
+impl AppendStatistics {
+    /// One that went out at `began` was taken, or was not.
+    fn answered(&self, began: Instant, taken: bool) {
+        self.metrics.note(began, taken);
+        self.statistics.answered(self.target, taken.then(|| began.elapsed()));
+    }
+
+    /// One did not get onto its way.
+    fn unreached(&self) {
+        self.metrics.failures.inc();
+        self.statistics.answered(self.target, None);
+    }
+}
+
+impl Peers {
+    fn link(&self, target: u64, node: &Peer, lane: Lane) -> Link {
+        let statistics = self.0.statistics.clone();
+        let metrics = statistics.metrics().peer(target);
+        let appends = AppendStatistics { target, statistics, metrics };
+        Link { target, channel: self.channel(target, node, lane), appends, state: self.0.state.clone() }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Peers {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Link {
+        self.link(target, node, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Peer) -> Link {
+        self.link(target, node, Lane::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &Peer) -> Link {
+        self.link(target, node, Lane::Snapshot)
+    }
+}
+
+type RpcError = RPCError<TypeConfig>;
+
+fn unreachable(error: &io::Error) -> RpcError {
+    match error.kind() {
+        // Worth another try at once, on a new connection.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => {
+            RPCError::Network(NetworkError::new(error))
+        }
+        _ => RPCError::Unreachable(Unreachable::new(error)),
+    }
+}
+
+fn unexpected(response: PeerResponse) -> io::Error {
+    match response {
+        PeerResponse::Failed(why) => io::Error::other(why),
+        other => io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {other:?}")),
+    }
+}
+
+/// Sends an AppendEntries with the reading of the clock at once and gives a future of the answer.
+fn append(
+    connection: &Connection,
+    request: PeerRequest,
+    limit: Duration,
+    appends: AppendStatistics,
+) -> impl Future<Output = Result<AppendEntriesResponse<TypeConfig>, RpcError>> + Send + use<> {
+    let began = Instant::now();
+    let sent = connection.send(&request);
+    async move {
+        let sent = sent.inspect_err(|_| appends.unreached());
+        let (bytes, answer) = sent.map_err(|e| unreachable(&e))?;
+        appends.statistics.sent(bytes);
+        let answer = match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(PeerResponse::Append(answer))) => Ok(answer),
+            Ok(Ok(other)) => Err(unreachable(&unexpected(other))),
+            Ok(Err(error)) => Err(unreachable(&error)),
+            Err(_) => Err(unreachable(&io::ErrorKind::TimedOut.into())),
+        };
+        appends.answered(began, answer.is_ok());
+        answer
+    }
+}
+
+impl Link {
+    async fn vote_on(
+        &self,
+        request: PeerRequest,
+        limit: Duration,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        match self.channel.call(&request, limit).await {
+            Ok(PeerResponse::Vote(answer)) => Ok(answer),
+            Ok(PeerResponse::Removed) => {
+                self.appends.statistics.removed();
+                Err(unreachable(&unexpected(PeerResponse::Removed)))
+            }
+            Ok(other) => Err(unreachable(&unexpected(other))),
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
+    async fn send_file(
+        &self,
+        vote: RaftVote,
+        file: &SnapshotFile,
+    ) -> io::Result<SnapshotResponse<TypeConfig>> {
+        let mut source = tokio::fs::File::open(&file.0).await?;
+        let id = crate::raft::unique();
+        let mut offset = 0;
+        loop {
+            let mut data = Vec::with_capacity(CHUNK_BYTES);
+            let read = (&mut source).take(CHUNK_BYTES as u64).read_to_end(&mut data).await?;
+            if read == 0 {
+                break;
+            }
+            let request = PeerRequest::Chunk { id, offset, data: data.into() };
+            match self.channel.call(&request, CHUNK_TIMEOUT).await? {
+                PeerResponse::Chunk => offset += read as u64,
+                other => return Err(unexpected(other)),
+            }
+        }
+        tracing::info!(target = format!("{:x}", self.target), bytes = offset, "snapshot sent");
+        match self.channel.call(&PeerRequest::Install { id, vote, length: offset }, INSTALL_TIMEOUT).await? {
+            PeerResponse::Installed(answer) => Ok(answer),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        let connecting = tokio::time::timeout(option.hard_ttl(), self.channel.connection());
+        let connection = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let connection = connection.inspect_err(|_| self.appends.unreached()).map_err(|e| unreachable(&e))?;
+        let request = PeerRequest::Append { clock: self.state.drive(), entries: request };
+        append(&connection, request, option.hard_ttl(), self.appends.clone()).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        Box::pin(async move {
+            // Openraft's back-off delays the first request, so it is awaited before the connection is tried.
+            let mut input = input;
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let connection = self.channel.connection().await;
+            let connection =
+                connection.inspect_err(|_| self.appends.unreached()).map_err(|e| unreachable(&e))?;
+            let input = stream::iter([first]).chain(input);
+            let (appends, state) = (self.appends.clone(), self.state.clone());
+            // The next request is taken when this one is answered. Openraft tells answers apart by the last entry alone, so
+            // while two requests with the same last entry are open, the answer to the first counts as one to the
+            // second: a leader that slept would take an old answer for news, and give a stale read. What comes
+            // meanwhile goes into the next request together.
+            let answers = input.then(move |request| {
+                let prev = request.prev_log_id;
+                let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+                let request = PeerRequest::Append { clock: state.drive(), entries: request };
+                let answer = append(&connection, request, APPEND_TIMEOUT, appends.clone());
+                async move { answer.await.map(|answer| answer.into_stream_result(prev, last)) }
+            });
+            Ok(answers.boxed())
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.vote_on(PeerRequest::Vote(request), option.hard_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.vote_on(PeerRequest::PreVote(request), option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_file(vote, &snapshot.snapshot) => {
+                sent.map_err(|e| StreamingError::Unreachable(Unreachable::new(&e)))
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        match self.channel.call(&PeerRequest::Transfer(request), option.hard_ttl()).await {
+            Ok(PeerResponse::Transfer(Ok(()))) => Ok(Ok(())),
+            Ok(PeerResponse::Transfer(Err(why))) => Err(unreachable(&io::Error::other(why))),
+            Ok(other) => Err(unreachable(&unexpected(other))),
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, SinkExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+    use super::super::wire;
+    use super::*;
+    use crate::keyspace::Memory;
+    use crate::raft::metrics::Metrics;
+    use crate::raft::offline::folder::Nobody;
+    use crate::raft::state::snapshot::Folder;
+    use crate::raft::types::{CommittedLeader, RaftLogId};
+
+    /// The other end of a link, which answers when it is told to.
+    struct Follower(Framed<TcpStream, LengthDelimitedCodec>);
+
+    impl Follower {
+        async fn accept(listener: &TcpListener) -> Self {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; wire::PREFACE.len()]).await.unwrap();
+            let mut frames = Framed::new(stream, wire::codec());
+            frames.next().await.unwrap().unwrap();
+            Self(frames)
+        }
+
+        /// The number of the next request.
+        async fn request(&mut self) -> u64 {
+            wire::decode::<PeerRequest>(self.0.next().await.unwrap().unwrap()).unwrap().0
+        }
+
+        async fn agree(&mut self, number: u64) {
+            let answer = PeerResponse::Append(AppendEntriesResponse::Success);
+            self.0.send(wire::encode(number, &answer).unwrap()).await.unwrap();
+        }
+    }
+
+    fn link(folder: &std::path::Path, listener: &TcpListener) -> Link {
+        let metrics = Metrics::new().unwrap();
+        let snapshots = Folder::open(folder.to_path_buf()).unwrap();
+        let state =
+            StateMachine::open(snapshots, Memory::from(10), Arc::new(Nobody), metrics.clone()).unwrap();
+        let peers = Peers::new(1, 1, Arc::new(Statistics::new(metrics)), state);
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        peers.link(2, &Peer { name: String::new(), peer_urls: vec![url] }, Lane::Log)
+    }
+
+    /// With the first one unanswered, its answer would count for the second one as well: both end with the same entry.
+    #[tokio::test]
+    async fn an_append_goes_out_only_when_the_one_before_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut link = link(folder.path(), &listener);
+        let last = Some(RaftLogId::new(CommittedLeader::new(1), 7));
+        let request = || AppendEntriesRequest {
+            vote: RaftVote::new_committed(1, 1),
+            prev_log_id: last,
+            entries: Vec::new(),
+            leader_commit: last,
+        };
+        let taken = Arc::new(Mutex::new(0));
+        let counted = taken.clone();
+        let input = stream::iter([request(), request()]).inspect(move |_| *counted.lock().unwrap() += 1);
+        let streaming = link.stream_append(input, RPCOption::new(Duration::from_secs(9)));
+        let (answers, mut follower) = tokio::join!(streaming, Follower::accept(&listener));
+        let mut answers = answers.unwrap();
+
+        // Asked for as often as openraft may do it.
+        assert!(answers.next().now_or_never().is_none());
+        let first = tokio::select! {
+            first = follower.request() => first,
+            _ = answers.next() => panic!("there is no answer yet"),
+        };
+        for _ in 0..10 {
+            assert!(answers.next().now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*taken.lock().unwrap(), 1);
+
+        follower.agree(first).await;
+        answers.next().await.unwrap().unwrap().unwrap();
+        let (second, second_answer) = tokio::join!(
+            async {
+                let second = follower.request().await;
+                follower.agree(second).await;
+                second
+            },
+            answers.next()
+        );
+        second_answer.unwrap().unwrap().unwrap();
+        assert!(second > first);
+        assert_eq!(*taken.lock().unwrap(), 2);
+    }
+}

@@ -1,0 +1,206 @@
+//! What members say to each other on the peer port, and how it is framed.
+//!
+//! A connection starts with a line that names protocol and version and a [`Hello`]. Then frames go both ways: a
+//! 32-bit length, a 64-bit number that pairs an answer with its request, and the message in postcard. Many requests
+//! may be open at a time; answers come in any order. Fields and kinds are only ever added at the end, so that a
+//! version and the next one understand each other.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest,
+    VoteResponse,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio_util::codec::LengthDelimitedCodec;
+
+use crate::raft::membership::progress::Progress;
+use crate::raft::types::{Peer, RaftVote, Ticket, TypeConfig};
+
+/// The first bytes of every peer connection; an HTTP request can never start like this.
+pub const PREFACE: &[u8; 14] = b"MUSTER-PEER/1\n";
+
+/// No frame is longer; the largest honest one holds one entry with a value of some 10 MiB.
+pub const FRAME_LIMIT: usize = 64 << 20;
+
+/// Bytes of a snapshot that go in one request.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// Who calls, and whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The cluster both must belong to.
+    pub cluster: u64,
+    /// The caller.
+    pub from: u64,
+    /// Whom the caller means to reach.
+    pub to: u64,
+}
+
+impl Hello {
+    /// How somebody calls who knows neither itself nor the cluster; all it may do is introduce itself.
+    pub const STRANGER: Self = Self { cluster: 0, from: 0, to: 0 };
+}
+
+/// A request from one member to another.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum PeerRequest {
+    /// Raft's AppendEntries. On one connection they take effect in the order in which they were sent.
+    Append {
+        /// The leader's reading of the cluster clock, in nanoseconds.
+        clock: i64,
+        /// What openraft asks for.
+        entries: AppendEntriesRequest<TypeConfig>,
+    },
+    /// Raft's RequestVote.
+    Vote(VoteRequest<TypeConfig>),
+    /// A vote that binds nobody, to find out whether an election could be won.
+    PreVote(VoteRequest<TypeConfig>),
+    /// The leader asks the receiver to take over.
+    Transfer(TransferLeaderRequest<TypeConfig>),
+    /// A piece of a snapshot.
+    Chunk {
+        /// Which transfer.
+        id: u64,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// The piece.
+        data: Bytes,
+    },
+    /// The snapshot is complete: take it over.
+    Install {
+        /// Which transfer.
+        id: u64,
+        /// The vote of the leader that sends it.
+        vote: RaftVote,
+        /// How long the file is, in bytes.
+        length: u64,
+    },
+    /// To the leader: append this batch of commands.
+    Propose {
+        /// Names the batch.
+        ticket: Ticket,
+        /// The encoded commands.
+        commands: Bytes,
+    },
+    /// To the leader: how far must I have applied to read what was acknowledged before now?
+    ReadIndex,
+    /// From somebody who has no id yet: who am I, and who else is there?
+    Introduce {
+        /// Where the caller will be reached by members.
+        peer_urls: Vec<String>,
+    },
+    /// Do I still belong to the cluster?
+    Belong,
+    /// To the leader: where does every member stand?
+    Progress,
+    /// To the leader: let another lead.
+    MoveLeader {
+        /// This one, or whoever is best prepared.
+        to: Option<u64>,
+    },
+}
+
+/// The answer to a [`PeerRequest`].
+#[derive(Debug, Serialize, Deserialize)]
+pub enum PeerResponse {
+    /// To `Append`.
+    Append(AppendEntriesResponse<TypeConfig>),
+    /// To `Vote` and `PreVote`.
+    Vote(VoteResponse<TypeConfig>),
+    /// To `Transfer`; the text says why the receiver will not take over.
+    Transfer(Result<(), String>),
+    /// To `Chunk`.
+    Chunk,
+    /// To `Install`.
+    Installed(SnapshotResponse<TypeConfig>),
+    /// To `Propose`: committed and applied.
+    Proposed,
+    /// To `ReadIndex`: an index of the log.
+    ReadIndex(u64),
+    /// The receiver is not the leader; perhaps this one is.
+    NotLeader(Option<u64>),
+    /// It failed, and the outcome may be unknown.
+    Failed(String),
+    /// To `Introduce`.
+    Introduced(Introduction),
+    /// To `Belong`: yes, as far as the receiver knows.
+    Belongs,
+    /// To anything: the caller was removed from the cluster for good.
+    Removed,
+    /// To `Progress`.
+    Progress(Progress),
+    /// To `MoveLeader`: who leads now, or why it stays as it is.
+    Moved(Result<u64, String>),
+}
+
+/// What a member tells somebody who wants to join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The cluster's id.
+    pub cluster: u64,
+    /// Who the caller is by its peer URLs; `None` when no member has them.
+    pub member: Option<u64>,
+    /// The member has run before: whoever asks has lost its data.
+    pub started: bool,
+    /// All members with their addresses.
+    pub members: BTreeMap<u64, Peer>,
+}
+
+/// Frames of a length and bytes.
+pub fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(FRAME_LIMIT).new_codec()
+}
+
+/// A message with its number, ready for the codec.
+///
+/// # Errors
+/// The message cannot be encoded or is too large for a frame.
+pub fn encode<T: Serialize>(number: u64, message: &T) -> io::Result<Bytes> {
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(&number.to_be_bytes());
+    let bytes = postcard::to_extend(message, head).map_err(io::Error::other)?;
+    if bytes.len() > FRAME_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "message too large"));
+    }
+    Ok(bytes.into())
+}
+
+/// The number and the message of a frame.
+///
+/// # Errors
+/// The frame is no message of this version.
+pub fn decode<T: DeserializeOwned>(mut frame: BytesMut) -> io::Result<(u64, T)> {
+    if frame.len() < 8 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "short frame"));
+    }
+    let number = frame.get_u64();
+    let message = postcard::from_bytes(&frame)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable peer message: {e}")))?;
+    Ok((number, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let ticket = Ticket { node: 1, session: 2, seq: 3 };
+        let request = PeerRequest::Propose { ticket, commands: Bytes::from_static(b"abc") };
+        let frame = encode(7, &request).unwrap();
+        let (number, back) = decode::<PeerRequest>(BytesMut::from(&frame[..])).unwrap();
+        assert_eq!(number, 7);
+        assert!(
+            matches!(back, PeerRequest::Propose { ticket: t, commands } if t == ticket && commands == "abc")
+        );
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        assert!(decode::<PeerRequest>(BytesMut::from(&b"short"[..])).is_err());
+        assert!(decode::<PeerRequest>(BytesMut::from(&b"\0\0\0\0\0\0\0\0\xff\xff"[..])).is_err());
+    }
+}

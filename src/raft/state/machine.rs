@@ -1,0 +1,356 @@
+//! The replicated state of a node as openraft drives it: entries go in, results and changes come out.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, RaftSnapshotBuilder};
+use tokio::sync::watch;
+
+use super::background;
+use super::sessions::Sessions;
+use super::snapshot;
+use super::snapshot::{Folder, Meta};
+use crate::clock::{ClusterClock, Stamp};
+use crate::keyspace::auth::Auth;
+use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal};
+use crate::raft::metrics::{Metrics, observe};
+use crate::raft::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
+
+type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+/// Everything that entries change, under one lock, so that a snapshot's data and its place in the log always agree.
+#[derive(Debug)]
+pub struct Replica {
+    /// The keys.
+    pub keyspace: Keyspace,
+    /// The last entry applied.
+    pub applied: Option<RaftLogId>,
+    /// The last membership applied.
+    pub membership: RaftMembership,
+    sessions: Sessions,
+}
+
+/// What came of one batch.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whose batch it was.
+    pub ticket: Ticket,
+    /// The leader's stamp.
+    pub at: Stamp,
+    /// Where in the log it stands.
+    pub log_id: RaftLogId,
+    /// The commands.
+    pub commands: Vec<Command>,
+    /// One result a command, in order; empty for a batch that was applied before.
+    pub results: Vec<Result<Applied, Refusal>>,
+    /// Every change in order.
+    pub changes: Vec<Change>,
+    /// Users and roles afterwards, when they changed.
+    pub auth: Option<Arc<Auth>>,
+    /// Everything was replaced after so many of the changes: nobody can be told what happened.
+    pub replaced_after: Option<usize>,
+}
+
+/// Who wants to know what was applied. Called in the order of the log, outside the lock; must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// A batch was applied.
+    fn applied(&self, outcome: Outcome);
+    /// The whole state was replaced by a snapshot; called under the lock.
+    fn replaced(&self, replica: &Replica);
+}
+
+/// The node's state machine. Clones share it.
+#[derive(Clone)]
+pub struct StateMachine(Arc<Inner>);
+
+struct Inner {
+    replica: RwLock<Replica>,
+    folder: Folder,
+    history: Memory,
+    metrics: Arc<Metrics>,
+    observer: Arc<dyn Observer>,
+    applied: watch::Sender<u64>,
+    clock: Mutex<ClusterClock>,
+}
+
+/// A whole snapshot on disk.
+#[derive(Clone, Debug)]
+pub struct SnapshotFile(pub PathBuf);
+
+impl StateMachine {
+    /// The state of the newest snapshot in `folder`, or an empty one. Remembers as much as `history` says.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read whole; the error names it.
+    pub fn open(
+        folder: Folder,
+        history: Memory,
+        observer: Arc<dyn Observer>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let (meta, keyspace) = match folder.newest()? {
+            Some(path) => {
+                folder.keep_newest()?;
+                snapshot::load(&path, history)?
+            }
+            None => {
+                let sessions = Sessions::default();
+                let meta = Meta { last: None, membership: RaftMembership::default(), sessions };
+                (meta, Keyspace::new(history))
+            }
+        };
+        let Meta { last, membership, sessions } = meta;
+        let reading = keyspace.now().clock;
+        let mut replica = Replica { keyspace, applied: last, membership, sessions };
+        replica.seed_roster();
+        let replica = RwLock::new(replica);
+        let applied = watch::Sender::new(last.map_or(0, |id| id.index));
+        let clock = Mutex::new(ClusterClock::new(reading, Instant::now()));
+        Ok(Self(Arc::new(Inner { replica, folder, history, metrics, observer, applied, clock })))
+    }
+
+    /// The state, for reading. Hold it shortly: applying waits meanwhile.
+    pub fn read(&self) -> RwLockReadGuard<'_, Replica> {
+        self.0.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the index of the last entry applied.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.0.applied.subscribe()
+    }
+
+    /// This node's reading of the cluster clock; stamps in the log set it.
+    pub fn clock(&self) -> &Mutex<ClusterClock> {
+        &self.0.clock
+    }
+
+    /// Takes over the reading of the cluster clock that the leader of `term` told.
+    pub fn follow(&self, term: u64, reading: i64) {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).follow(term, reading, Instant::now());
+    }
+
+    /// As the leader: lets the cluster clock run up to now and reads it, in nanoseconds.
+    pub fn drive(&self) -> i64 {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).drive(Instant::now())
+    }
+
+    fn observe(&self, stamp: i64) {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(stamp, Instant::now());
+    }
+
+    /// Where snapshots lie.
+    pub fn folder(&self) -> &Folder {
+        &self.0.folder
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Replica> {
+        self.0.replica.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::raft) fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
+        let commands: Vec<Command> = postcard::from_bytes(&proposal.commands).map_err(|e| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {e}"))
+        })?;
+        self.observe(proposal.at.clock);
+        self.0.metrics.batch_commands.observe(commands.len() as f64);
+        let mut changes = Vec::with_capacity(commands.len());
+        let mut replica = self.write();
+        let before = replica.keyspace.auth().clone();
+        let members = replica.keyspace.roster().version();
+        // Nobody waits any more for what a removed member proposed, and its session is gone: it could come twice.
+        let removed = replica.keyspace.roster().is_removed(proposal.ticket.node);
+        let mut results = Vec::new();
+        let mut replaced_after = None;
+        if !removed && replica.sessions.admit(proposal.ticket) {
+            let mut restored = replica.keyspace.restored();
+            for command in &commands {
+                results.push(replica.keyspace.apply(command, proposal.at, &mut changes));
+                if replica.keyspace.restored() != restored {
+                    restored = replica.keyspace.restored();
+                    replaced_after = Some(changes.len());
+                }
+            }
+        }
+        if replica.keyspace.roster().version() != members {
+            let Replica { sessions, keyspace, .. } = &mut *replica;
+            sessions.retain(|node| !keyspace.roster().is_removed(node));
+        }
+        replica.applied = Some(log_id);
+        let auth = replica.keyspace.auth();
+        let auth = (!Arc::ptr_eq(auth, &before)).then(|| auth.clone());
+        Ok(Outcome {
+            ticket: proposal.ticket,
+            at: proposal.at,
+            log_id,
+            commands,
+            results,
+            changes,
+            auth,
+            replaced_after,
+        })
+    }
+}
+
+impl Replica {
+    /// Whether `id` belongs to the applied membership of raft, as a voter or not.
+    pub fn has_member(&self, id: u64) -> bool {
+        self.membership.membership().get_node(&id).is_some()
+    }
+
+    /// The first members stand in raft's membership alone, and so do those of older data.
+    fn seed_roster(&mut self) {
+        let nodes = self.membership.membership().nodes();
+        let members: Vec<_> = nodes.map(|(id, peer)| (*id, peer.peer_urls.clone())).collect();
+        if !members.is_empty() {
+            self.keyspace.seed_roster(members);
+        }
+    }
+
+    fn freeze(&self) -> (Meta, Frozen) {
+        let meta =
+            Meta { last: self.applied, membership: self.membership.clone(), sessions: self.sessions.clone() };
+        (meta, self.keyspace.freeze())
+    }
+}
+
+pub(in crate::raft) fn to_openraft(meta: &Meta) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: meta.last, last_membership: meta.membership.clone() }
+}
+
+/// Builds a snapshot of a state that was frozen when the builder was asked for.
+pub struct Builder {
+    meta: Meta,
+    frozen: Option<Frozen>,
+    folder: Folder,
+    metrics: Arc<Metrics>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let path = self.folder.place(self.meta.last);
+        if let Some(frozen) = self.frozen.take() {
+            let began = Instant::now();
+            let (meta, folder, target) = (self.meta.clone(), self.folder.clone(), path.clone());
+            let work = move || {
+                snapshot::write(&target, &meta, &frozen)?;
+                folder.keep_newest()
+            };
+            background::run("snapshot", work).await?;
+            observe(&self.metrics.snapshot_save, began.elapsed());
+        }
+        tracing::info!(file = %path.display(), "snapshot written");
+        Ok(Snapshot { meta: to_openraft(&self.meta), snapshot: SnapshotFile(path) })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, RaftMembership)> {
+        let replica = self.read();
+        Ok((replica.applied, replica.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + Send,
+    {
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            let log_id = entry.log_id;
+            match entry.payload {
+                EntryPayload::Blank => self.write().applied = Some(log_id),
+                EntryPayload::Normal(proposal) => {
+                    let outcome = self.apply_batch(log_id, &proposal)?;
+                    self.0.observer.applied(outcome);
+                }
+                EntryPayload::Membership(membership) => {
+                    let mut replica = self.write();
+                    replica.membership = RaftMembership::new(Some(log_id), membership);
+                    replica.applied = Some(log_id);
+                    replica.seed_roster();
+                }
+            }
+            self.0.applied.send_replace(log_id.index);
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let (meta, frozen) = self.read().freeze();
+        Builder { meta, frozen: Some(frozen), folder: self.0.folder.clone(), metrics: self.0.metrics.clone() }
+    }
+
+    async fn install_snapshot(&mut self, _: &SnapshotMeta, received: SnapshotFile) -> io::Result<()> {
+        let (folder, history) = (self.0.folder.clone(), self.0.history);
+        let work = move || {
+            let (meta, keyspace) = snapshot::load(&received.0, history)?;
+            let path = folder.place(meta.last);
+            snapshot::publish(&received.0, &path)?;
+            folder.keep_newest()?;
+            io::Result::Ok((meta, keyspace))
+        };
+        let began = Instant::now();
+        self.0.metrics.installing.inc();
+        let loaded = tokio::task::spawn_blocking(work).await;
+        self.0.metrics.installing.dec();
+        let (meta, keyspace) = loaded.map_err(io::Error::other)??;
+        observe(&self.0.metrics.snapshot_install, began.elapsed());
+        let Meta { last, membership, sessions } = meta;
+        self.observe(keyspace.now().clock);
+        let mut replica = Replica { keyspace, applied: last, membership, sessions };
+        replica.seed_roster();
+        *self.write() = replica;
+        self.0.observer.replaced(&self.read());
+        self.0.applied.send_replace(last.map_or(0, |id| id.index));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let Some(path) = self.0.folder.newest()? else { return Ok(None) };
+        let meta = snapshot::read_meta(&path)?;
+        Ok(Some(Snapshot { meta: to_openraft(&meta), snapshot: SnapshotFile(path) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::Membership;
+
+    use super::*;
+    use crate::raft::offline::folder::Nobody;
+    use crate::raft::types::CommittedLeader;
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_finished_after_a_newer_one_was_installed_leaves_that_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path().to_path_buf()).unwrap();
+        let memory = Memory::from(10);
+        let metrics = Metrics::new().unwrap();
+        let mut state = StateMachine::open(folder.clone(), memory, Arc::new(Nobody), metrics).unwrap();
+        let mut late = state.get_snapshot_builder().await;
+
+        let last = Some(RaftLogId::new(CommittedLeader::new(1), 500));
+        let membership = RaftMembership::new(last, Membership::default());
+        let meta = Meta { last, membership, sessions: Sessions::default() };
+        let received = folder.incoming(1);
+        snapshot::write(&received.with_extension("snap"), &meta, &Keyspace::new(memory).freeze()).unwrap();
+        std::fs::rename(received.with_extension("snap"), &received).unwrap();
+        state.install_snapshot(&to_openraft(&meta), SnapshotFile(received)).await.unwrap();
+
+        late.build_snapshot().await.unwrap();
+        assert_eq!(folder.newest().unwrap(), Some(folder.place(last)));
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,300 @@
+//! Snapshots on disk: one file each, written beside and renamed when complete, so that there is always a whole one.
+//!
+//! A file is a magic line, then frames of `length, CRC-32, bytes`. The first frame is the [`Meta`]; the others hold
+//! records of the frozen keyspace one after another; an empty frame ends the file. A missing end, a wrong checksum or
+//! an unknown version is an error that names the file, never an empty or partial state.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::sessions::Sessions;
+use crate::keyspace::frame::{HEAD_BYTES, Head};
+use crate::keyspace::{Frozen, Keyspace, Memory, Record};
+use crate::raft::types::{RaftLogId, RaftMembership};
+
+const MAGIC: &[u8; 18] = b"muster snapshot 1\n";
+
+/// Frames are closed when they have reached this many bytes.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// No frame is longer: a longer one is damage. A record is at most a value of some 10 MiB, twice.
+const FRAME_LIMIT: usize = 64 << 20;
+
+/// What a snapshot covers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The last entry that is in it.
+    pub last: Option<RaftLogId>,
+    /// The membership at that entry.
+    pub membership: RaftMembership,
+    /// The batches applied by that entry.
+    pub sessions: Sessions,
+}
+
+/// Writes a snapshot to `path`, complete and durable when this returns.
+///
+/// # Errors
+/// The disk fails; `path` is then as it was.
+pub fn write(path: &Path, meta: &Meta, frozen: &Frozen) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let mut out = BufWriter::new(File::create(&part)?);
+    out.write_all(MAGIC)?;
+    frame(&mut out, &encode(meta)?)?;
+    let mut bytes = Vec::with_capacity(FRAME_BYTES * 2);
+    for record in frozen.records() {
+        bytes = postcard::to_extend(&record, bytes).map_err(io::Error::other)?;
+        if bytes.len() >= FRAME_BYTES {
+            frame(&mut out, &bytes)?;
+            bytes.clear();
+            // In parts, so that the log's flushes come in between.
+            out.get_ref().sync_data()?;
+        }
+    }
+    if !bytes.is_empty() {
+        frame(&mut out, &bytes)?;
+    }
+    frame(&mut out, &[])?;
+    out.into_inner()?.sync_all()?;
+    publish(&part, path)
+}
+
+/// Gives a complete file its final name, durably.
+///
+/// # Errors
+/// The disk fails.
+pub fn publish(part: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(part, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Reads a snapshot back whole.
+///
+/// # Errors
+/// The file cannot be read or is damaged; the error names it.
+pub fn load(path: &Path, history: impl Into<Memory>) -> io::Result<(Meta, Keyspace)> {
+    let named = |e| named(path, e);
+    let mut input = BufReader::new(File::open(path).map_err(named)?);
+    read_all(&mut input, history.into()).map_err(named)
+}
+
+/// Reads only what a snapshot covers.
+///
+/// # Errors
+/// The file cannot be read or its head is damaged; the error names it.
+pub fn read_meta(path: &Path) -> io::Result<Meta> {
+    let named = |e| named(path, e);
+    read_head(&mut BufReader::new(File::open(path).map_err(named)?)).map_err(named)
+}
+
+/// Compares all checksums, and tells what the snapshot covers.
+///
+/// # Errors
+/// The file cannot be read or is damaged; the error names it.
+pub fn check(path: &Path) -> io::Result<Meta> {
+    let named = |e| named(path, e);
+    let mut input = BufReader::new(File::open(path).map_err(named)?);
+    let meta = read_head(&mut input).map_err(named)?;
+    while !next_frame(&mut input).map_err(named)?.is_empty() {}
+    Ok(meta)
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    let file = path.display();
+    let text = match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("snapshot {file}: damaged: it ends too soon"),
+        _ => format!("snapshot {file}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
+}
+
+fn read_head(input: &mut impl Read) -> io::Result<Meta> {
+    let mut magic = [0; MAGIC.len()];
+    input.read_exact(&mut magic)?;
+    if &magic != MAGIC {
+        return Err(damaged("not a snapshot of this version"));
+    }
+    postcard::from_bytes(&next_frame(input)?).map_err(damaged)
+}
+
+fn read_all(input: &mut impl Read, history: Memory) -> io::Result<(Meta, Keyspace)> {
+    let meta = read_head(input)?;
+    let mut keyspace = Keyspace::new(history);
+    loop {
+        let bytes = next_frame(input)?;
+        if bytes.is_empty() {
+            return Ok((meta, keyspace));
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (record, after) = postcard::take_from_bytes::<Record>(rest).map_err(damaged)?;
+            keyspace.restore(record).map_err(damaged)?;
+            rest = after;
+        }
+    }
+}
+
+fn frame(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let head = Head::of(bytes).ok_or_else(|| io::Error::other("too many bytes for a frame"))?;
+    out.write_all(&head)?;
+    out.write_all(bytes)
+}
+
+fn next_frame(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = [0; HEAD_BYTES];
+    input.read_exact(&mut head)?;
+    let head = Head::parse(head);
+    if head.length > FRAME_LIMIT {
+        return Err(damaged("a frame is too long"));
+    }
+    let mut bytes = vec![0; head.length];
+    input.read_exact(&mut bytes)?;
+    if !head.fits(&bytes) {
+        return Err(damaged("a checksum does not match"));
+    }
+    Ok(bytes)
+}
+
+fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    postcard::to_allocvec(value).map_err(io::Error::other)
+}
+
+fn damaged(why: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {why}"))
+}
+
+/// The folder of snapshots: at most one whole one at rest.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Opens or makes the folder; removes what an interrupted run left half written.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        std::fs::create_dir_all(&path)?;
+        let folder = Self(path);
+        for file in folder.files("part")? {
+            std::fs::remove_file(file)?;
+        }
+        Ok(folder)
+    }
+
+    /// Where the snapshot that ends at `last` lies. Names sort by index.
+    pub fn place(&self, last: Option<RaftLogId>) -> PathBuf {
+        let index = last.map_or(0, |id| id.index);
+        self.0.join(format!("{index:020}.snap"))
+    }
+
+    /// A fresh name for a snapshot that is being received.
+    pub fn incoming(&self, id: u64) -> PathBuf {
+        self.0.join(format!("incoming-{id:016x}.part"))
+    }
+
+    /// The newest snapshot.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn newest(&self) -> io::Result<Option<PathBuf>> {
+        Ok(self.files("snap")?.pop())
+    }
+
+    /// Removes every snapshot but the newest: one that was begun earlier may be finished after a newer one came from the
+    /// leader, and the log behind it is gone by then.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn keep_newest(&self) -> io::Result<()> {
+        let mut files = self.files("snap")?;
+        files.pop();
+        for file in files {
+            match std::fs::remove_file(file) {
+                // Somebody else who has just finished one was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.0)? {
+            files.push(entry?.path());
+        }
+        files.retain(|file| file.extension().is_some_and(|e| e == extension));
+        files.sort();
+        Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Stamp;
+    use crate::keyspace::{Command, Content, Key};
+
+    fn sample() -> (Meta, Keyspace) {
+        let mut keyspace = Keyspace::new(100);
+        for n in 0..50 {
+            let key = Key::parse(format!("/d/{n}").as_bytes()).unwrap();
+            let content = Content { value: vec![n; 100_000].into(), ..Content::default() };
+            keyspace
+                .apply(&Command::Set { key, dir: false, content }, Stamp::default(), &mut Vec::new())
+                .unwrap();
+        }
+        let meta = Meta { last: None, membership: RaftMembership::default(), sessions: Sessions::default() };
+        (meta, keyspace)
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.snap");
+        let (meta, keyspace) = sample();
+        write(&path, &meta, &keyspace.freeze()).unwrap();
+        let (read, restored) = load(&path, 100).unwrap();
+        assert_eq!(read, meta);
+        assert_eq!(check(&path).unwrap(), meta);
+        assert!(restored.freeze().records().eq(keyspace.freeze().records()));
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_missing_tail_is_noticed_and_the_file_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.snap");
+        let (meta, keyspace) = sample();
+        write(&path, &meta, &keyspace.freeze()).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(whole.len() / 97) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            let error = load(&path, 100).unwrap_err().to_string();
+            assert!(error.contains("1.snap"), "{error}");
+            assert_eq!(check(&path).unwrap_err().to_string(), error);
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert!(load(&path, 100).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn half_written_files_are_cleared_and_only_the_newest_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("x.part"), "half").unwrap();
+        let folder = Folder::open(root.path().to_path_buf()).unwrap();
+        for name in ["00000000000000000009.snap", "00000000000000000010.snap"] {
+            std::fs::write(root.path().join(name), "").unwrap();
+        }
+        let newest = folder.newest().unwrap().unwrap();
+        assert!(newest.ends_with("00000000000000000010.snap"));
+        folder.keep_newest().unwrap();
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,195 @@
+//! One client connection. Requests and answers are hyper's business; a watch that waits is not: once the head of its
+//! answer is sent, hyper and its buffers go, and what stays is the socket and a mailbox. When the watch is over, the
+//! next request begins anew.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::future::poll_fn;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::service::{PageService, Progress};
+use super::watch_stream;
+use crate::store::Room;
+use crate::store::http::router::Router;
+
+/// Bytes that the head of a request may have: its first line and its headers.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// An answer of up to so many bytes is copied into one piece, which costs less than to have the system gather it.
+const SMALL_BYTES: usize = 2 << 10;
+
+/// How long a client may take for the head of a request, from its first byte. A connection that says nothing may
+/// stay.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves one client, which takes up a `_room`, until it leaves, breaks a limit, or `stop` comes and nothing is under way any more.
+pub async fn converse(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    _room: Room,
+    pages: Arc<Router>,
+    stop: CancellationToken,
+) {
+    let mut begun = Bytes::new();
+    loop {
+        if begun.is_empty() {
+            // Hyper and its buffers come with the first byte.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                ready = stream.readable() => if ready.is_err() { return },
+            }
+        }
+        // On the heap, so that a waiting watch does not keep the place for it.
+        let Some((watch, rest)) = Box::pin(talk(&mut stream, begun, &pages, &stop)).await else {
+            return;
+        };
+        let store = pages.store();
+        let writing = watch_stream::keep(stream, peer, watch, rest, store.clone(), stop.clone());
+        match AbortOnDropHandle::new(store.watch_threads().spawn(writing)).await {
+            Ok(Some((kept, rest))) => (stream, begun) = (kept, rest),
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "watch ended");
+                return;
+            }
+        }
+    }
+}
+
+/// Answers requests until the connection ends, or until a watch has been accepted: that, and what the client has sent
+/// since.
+async fn talk(
+    stream: &mut TcpStream,
+    begun: Bytes,
+    pages: &Arc<Router>,
+    stop: &CancellationToken,
+) -> Option<(watch_stream::Watch, Vec<u8>)> {
+    let progress = Arc::new(Progress::default());
+    let wire = Wire { stream, begun, progress: progress.clone() };
+    let service = PageService::new(pages.clone(), progress.clone());
+    // Some clients of etcd look for the names as Go writes them.
+    let mut connection = http1::Builder::new()
+        .title_case_headers(true)
+        // A client may say that it sends no more and still wait for its answer, as etcd lets it.
+        .half_close(true)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(wire), service);
+    let mut cancelled = pin!(stop.cancelled());
+    let mut stopping = false;
+    let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    let ended = poll_fn(|cx| {
+        if !stopping && cancelled.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        if progress.is_handed_over() {
+            return Poll::Ready(None);
+        }
+        if !progress.head_is_open() {
+            timer = None;
+        } else {
+            let begin = || Box::pin(tokio::time::sleep(HEAD_TIMEOUT));
+            if timer.get_or_insert_with(begin).as_mut().poll(cx).is_ready() {
+                pages.store().metrics().http.head_timeouts.inc();
+                tracing::debug!("a client took too long for the head of a request");
+                return Poll::Ready(Some(Ok(())));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    match ended {
+        Some(Ok(())) => None,
+        Some(Err(error)) => {
+            tracing::debug!(%error, "client connection ended");
+            None
+        }
+        None => {
+            // Copied, because even an empty piece of hyper's buffer would keep all of it.
+            let rest = connection.into_parts().read_buf.to_vec();
+            progress.take_watch().map(|watch| (watch, rest))
+        }
+    }
+}
+
+/// The socket as hyper sees it: what has been read already comes first, and what happens is noted.
+struct Wire<'a> {
+    stream: &'a mut TcpStream,
+    begun: Bytes,
+    progress: Arc<Progress>,
+}
+
+impl AsyncRead for Wire<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        if self.begun.is_empty() {
+            ready!(Pin::new(&mut *self.stream).poll_read(cx, into))?;
+        } else {
+            let length = self.begun.len().min(into.remaining());
+            into.put_slice(&self.begun[..length]);
+            self.begun.advance(length);
+        }
+        if into.filled().len() > before {
+            self.progress.received();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut small = [0; SMALL_BYTES];
+        let Some(gathered) = small.get_mut(..length) else {
+            return Pin::new(&mut *self.stream).poll_write_vectored(cx, parts);
+        };
+        let mut rest = &mut gathered[..];
+        for part in parts {
+            let (place, behind) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+        Pin::new(&mut *self.stream).poll_write(cx, gathered)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Hyper calls this once nothing is left in its own buffer.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut *self.stream).poll_flush(cx))?;
+        self.progress.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+}

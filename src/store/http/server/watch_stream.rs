@@ -1,0 +1,223 @@
+//! A watch whose headers have been sent: events are written to the socket as they come, without a buffer of its own
+//! while it is idle. A client that goes is noticed, and one that does not read is closed.
+
+use std::io::{self, IoSlice, Write};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Request;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use warp::http::header::CONNECTION;
+use warp::http::{HeaderMap, Version};
+
+use crate::store::http::guard::Pass;
+use crate::store::{End, Store, StoreError, Subscription, Told};
+
+/// A reader whose socket takes nothing for this long is closed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of further requests that are taken in before the watch is over.
+const AHEAD_BYTES: usize = 4 << 10;
+
+/// An accepted watch.
+pub struct Watch {
+    /// Where the events come from.
+    pub subscription: Subscription,
+    /// It goes on as long as this is valid.
+    pub pass: Pass,
+    /// How they are written.
+    pub framing: Framing,
+}
+
+/// How the body of an answer of unknown length is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Framing {
+    /// In chunks; else its end is the connection's (HTTP/1.0).
+    chunked: bool,
+    /// The connection is used again.
+    keep_alive: bool,
+}
+
+impl Framing {
+    /// As the client can take it.
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let chunked = request.version() >= Version::HTTP_11;
+        let named = request.headers().get_all(CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
+        let closes =
+            named.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"));
+        Self { chunked, keep_alive: chunked && !closes }
+    }
+
+    /// The same, when the answer's headers may say that the connection ends.
+    pub fn under(self, headers: &HeaderMap) -> Self {
+        Self { keep_alive: self.keep_alive && !headers.contains_key(CONNECTION), ..self }
+    }
+}
+
+/// Writes events until the watch is over, and then waits for the next request. Gives the connection and what the client
+/// has sent of that, or `None` when it is to be closed.
+pub async fn keep(
+    stream: TcpStream,
+    peer: SocketAddr,
+    watch: Watch,
+    mut rest: Vec<u8>,
+    store: Arc<Store>,
+    stop: CancellationToken,
+) -> Option<(TcpStream, Bytes)> {
+    let Watch { mut subscription, mut pass, framing } = watch;
+    let mut cancelled = pin!(stop.cancelled());
+    let ended = loop {
+        if subscription.is_behind()
+            && let Err(error) = store.advance(&mut subscription)
+        {
+            // Without an end of the body, so that the client notices.
+            report(&store, peer, &subscription, &error);
+            return None;
+        }
+        tokio::select! {
+            biased;
+            // First, because changes of users and roles are told before later events.
+            () = pass.shaken() => {
+                // On the heap, because this is rare.
+                if Box::pin(pass.renew()).await.is_err() {
+                    break false;
+                }
+            }
+            () = &mut cancelled => {
+                // The client may have gone, and the node goes as well.
+                let _ = finish(&stream, framing).await;
+                return None;
+            }
+            told = subscription.next() => match told {
+                Ok(told) => {
+                    let last = !subscription.is_stream();
+                    if let Err(error) = send(&stream, framing, &told, last).await {
+                        give_up(&stream, &store, peer, &subscription, &error);
+                        return None;
+                    }
+                    if last {
+                        break true;
+                    }
+                }
+                Err(End::Done | End::Closed) => break false,
+                // Too much waits for it, or the node has a new state: it goes on from the history.
+                Err(End::Moved(_)) => {}
+            },
+            here = listen(&stream, &mut rest), if rest.len() < AHEAD_BYTES => if !here { return None },
+        }
+    };
+    drop((subscription, pass));
+    if !ended {
+        finish(&stream, framing).await.ok()?;
+    }
+    if !framing.keep_alive {
+        return None;
+    }
+    // The next request is waited for here: to hand thousands of connections back at once would hold up the last of
+    // those that have yet to be told.
+    if rest.is_empty() {
+        tokio::select! {
+            () = cancelled => return None,
+            here = listen(&stream, &mut rest) => if !here { return None },
+        }
+    }
+    Some((stream, rest.into()))
+}
+
+/// Ends the body without an event.
+async fn finish(stream: &TcpStream, framing: Framing) -> io::Result<()> {
+    if framing.chunked {
+        write(stream, &mut [IoSlice::new(b"0\r\n\r\n")]).await?;
+    }
+    Ok(())
+}
+
+/// One event, and the end of the body when it is the `last`.
+async fn send(stream: &TcpStream, framing: Framing, told: &Told, last: bool) -> io::Result<()> {
+    if !framing.chunked {
+        return write(stream, &mut [IoSlice::new(&told.line)]).await;
+    }
+    let mut size = [0; 20];
+    let left = {
+        let mut room = &mut size[..];
+        write!(room, "{:x}\r\n", told.line.len())?;
+        room.len()
+    };
+    let size = &size[..20 - left];
+    let end: &[u8] = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+    write(stream, &mut [IoSlice::new(size), IoSlice::new(&told.line), IoSlice::new(end)]).await
+}
+
+/// Writes everything. `TimedOut` when the socket takes nothing for too long.
+async fn write(stream: &TcpStream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !parts.is_empty() {
+        match stream.try_write_vectored(parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::timeout(STALL_TIMEOUT, stream.writable()).await??;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the client to say something. `false` when it has gone.
+async fn listen(stream: &TcpStream, rest: &mut Vec<u8>) -> bool {
+    loop {
+        if stream.readable().await.is_err() {
+            return false;
+        }
+        let mut bytes = [0; 512];
+        match stream.try_read(&mut bytes) {
+            Ok(0) => return false,
+            Ok(count) => {
+                rest.extend_from_slice(&bytes[..count]);
+                return true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Says why a watch is closed that its client would have gone on with.
+fn report(store: &Store, peer: SocketAddr, subscription: &Subscription, error: &StoreError) {
+    let metrics = store.metrics();
+    let (count, why) = match error {
+        StoreError::Refused(_) => {
+            (&metrics.cleared, "its reader is so slow that what it has not heard is forgotten")
+        }
+        _ => (&metrics.crowded, "it could not keep its place among too many"),
+    };
+    count.inc();
+    tracing::warn!(%peer, key = %key(subscription), why, "watch closed");
+}
+
+fn give_up(
+    stream: &TcpStream,
+    store: &Store,
+    peer: SocketAddr,
+    subscription: &Subscription,
+    error: &io::Error,
+) {
+    if error.kind() != io::ErrorKind::TimedOut {
+        tracing::debug!(%peer, %error, "the client of a watch has gone");
+        return;
+    }
+    store.metrics().stalled.inc();
+    tracing::warn!(%peer, key = %key(subscription), why = "its reader takes no bytes", "watch closed");
+    // Frees what the system still keeps for a reader that does not read.
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%peer, %error, "the connection cannot be reset");
+    }
+}
+
+fn key(subscription: &Subscription) -> String {
+    format!("/{}", String::from_utf8_lossy(subscription.path()).trim_start_matches('/'))
+}

@@ -1,0 +1,4 @@
+//! What the store tells to Prometheus.
+
+pub mod counters;
+pub mod gauges;
