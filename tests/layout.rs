@@ -5,11 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms whose files decide and never act: paths below `src` begin like this.
-const PURE: [&str; 10] = [
+const PURE: [&str; 13] = [
     "keyspace/",
     "model/",
     "raft/membership/plan",
+    "schedule/cluster",
+    "schedule/fit",
     "schedule/plan",
+    "schedule/reason",
     "agent/desired",
     "agent/steps",
     "reboot/semaphore",
@@ -56,7 +59,7 @@ const BELOW: [(&str, &[&str]); 13] = [
     ("store", &["client", "clock", "config", "keyspace", "raft"]),
     ("raft", &["clock", "keyspace"]),
     ("keyspace", &["clock"]),
-    ("client", &["config"]),
+    ("client", &["config", "model"]),
     ("systemd", &["ids"]),
     ("config", &["ids", "model"]),
     ("model", &["ids"]),

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use crate::client::Tree;
 use crate::ids::{MachineId, UnitName};
 use crate::model;
+use crate::model::tree::Tree;
 use crate::model::unit::{Desired, ScheduleRecord, UnitRecord};
 use crate::schedule::Machine;
 use crate::schedule::fit;
@@ -172,7 +172,7 @@ fn parse<T: DeserializeOwned>(tree: &Tree, into: &mut BTreeMap<UnitName, T>, bad
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::File;
+    use crate::model::tree::File;
 
     fn unit(name: &str) -> UnitName {
         name.parse().unwrap()

@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Mirror, Tree};
+use crate::client::{Client, Mirror};
 use crate::ids::UnitName;
 use crate::model::machine::{MachineInfo, MachineSettings};
+use crate::model::tree::Tree;
 use crate::model::{self, SETTINGS};
 use crate::schedule::Machine;
 use crate::systemd::{BusError, JobResult, Systemd, UnitChange, UnitStatus};

@@ -7,32 +7,25 @@
 //! The only place that names the HTTP library, and that of DNS. No proxy settings of the environment apply.
 
 mod answer;
-mod auth;
-mod backoff;
-mod backup;
+mod api;
 #[cfg(test)]
 mod canned;
-mod directory;
 mod endpoints;
 mod error;
-mod failover;
-mod members;
-mod mirror;
 mod options;
 mod request;
-pub mod srv;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use answer::{Answer, Event, Member, MemberStatus, Node, Role};
-pub use auth::{AuthRole, Right, Rights, User};
-pub use backup::{Download, TransferError, Upload};
-pub use directory::Directory;
+pub use api::auth::{AuthRole, Right, Rights, User};
+pub use api::backup::{Download, TransferError, Upload};
+pub use api::directory::Directory;
+pub use endpoints::srv;
 pub use error::{ApiError, Attempt, ClientError};
-pub use mirror::{File, Mirror, Tree};
 pub use options::{DeleteOptions, GetOptions, PutOptions};
-pub use watch::Watch;
+pub use watch::{Mirror, Watch, tree};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
 use super::backup::BackupError;
-use super::restore::Staging;
+use super::backup::Staging;
 use super::{Blob, Counters, Event, History, Keyspace, Members, Node, Restored, Roster, Staged, Tree};
 use crate::clock::Stamp;
 

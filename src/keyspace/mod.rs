@@ -5,27 +5,18 @@
 
 pub mod auth;
 pub mod backup;
-mod blob;
-mod check;
 mod command;
 mod counters;
 mod error;
 mod event;
-mod expiry;
-pub mod frame;
 mod frozen;
 mod history;
 mod json;
-mod key;
 mod members;
-mod node;
 mod ops;
-mod restore;
-mod roster;
 mod tree;
 
-pub use blob::Blob;
-pub use check::{Check, Counts, Misplaced};
+pub use backup::{Check, Counts, Misplaced, Restore, RestoreError, Restored, Staged};
 pub use command::{Command, Compare, Content, Ttl};
 pub use counters::{Counters, Tally};
 pub use error::{KeyError, Refusal};
@@ -33,19 +24,15 @@ pub use event::{Action, Change, Event};
 pub use frozen::{Frozen, Past, Record};
 pub use history::{History, Memory};
 pub use json::{string as json_string, timestamp};
-pub use key::Key;
-pub use members::{Attributes, Members};
-pub use node::{Deadline, Kind, Node, View};
-pub use restore::{Restore, RestoreError, Restored, Staged};
-pub use roster::{MemberError, Roster, Seat};
-pub use tree::{Extent, Tree};
+pub use members::{Attributes, MemberError, Members, Roster, Seat};
+pub use tree::{Blob, Deadline, Extent, Key, Kind, Node, Tree, View};
 
 use std::sync::Arc;
 
 use crate::clock::Stamp;
 use auth::{Auth, AuthCommand, AuthError, Reply};
-use expiry::Deadlines;
-use restore::Staging;
+use backup::Staging;
+use tree::Deadlines;
 
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
 const CHECKED_NODES: usize = 1000;

@@ -6,6 +6,7 @@ pub mod machine;
 mod moment;
 pub mod options;
 pub mod reboot;
+pub mod tree;
 pub mod unit;
 pub mod unitfile;
 

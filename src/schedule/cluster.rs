@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use crate::client::File;
 use crate::ids::{MachineId, UnitName};
 use crate::model::machine::{self, MachineInfo, MachineSettings};
+use crate::model::tree::File;
 use crate::model::unit::{Desired, ScheduleRecord, UnitRecord, UnitState};
 use crate::model::{self, MachineKey};
 

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Answer, Client, ClientError, DeleteOptions, Mirror, PutOptions, Tree};
+use crate::client::{Answer, Client, ClientError, DeleteOptions, Mirror, PutOptions};
 use crate::ids::{MachineId, UnitName};
+use crate::model::tree::Tree;
 use crate::model::unit::ScheduleRecord;
 use crate::model::{self, MACHINES, SETTINGS};
 

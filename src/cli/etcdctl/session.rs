@@ -13,7 +13,8 @@ use super::flags::{Parsed, Signed};
 use crate::cli::kv::output::{Form, Output, REFUSED, Voice};
 use crate::cli::terminal::password;
 use crate::cli::{Failure, Format};
-use crate::client::{CURL, Client, ClientError, srv};
+use crate::client::srv;
+use crate::client::{CURL, Client, ClientError};
 use crate::config::{ClientSettings, Credentials};
 
 /// Exit status when nobody is connected to while the members are asked for.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use crate::cli::Failure;
-use crate::client::{Client, GetOptions, Mirror, Tree};
+use crate::client::{self, Client, GetOptions, Mirror};
 use crate::ids::{MachineId, UnitName};
 use crate::model::machine::{MachineInfo, MachineSettings};
+use crate::model::tree::Tree;
 use crate::model::unit::{ScheduleRecord, UnitRecord, UnitState};
 use crate::model::{self, MACHINES, MachineKey, SCHEDULE, SETTINGS, UNITS};
 
@@ -88,7 +89,7 @@ impl View {
 async fn tree(client: &Client, dir: &str) -> Result<Tree, Failure> {
     let options = GetOptions { recursive: true, ..GetOptions::linearizable() };
     match client.get(dir, &options).await {
-        Ok(answer) => Ok(Tree::of(&answer)),
+        Ok(answer) => Ok(client::tree(&answer)),
         Err(error) if error.is_not_found() => Ok(Tree::default()),
         Err(error) => Err(Failure::new(error)),
     }

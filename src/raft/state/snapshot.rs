@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::sessions::Sessions;
-use crate::keyspace::frame::{HEAD_BYTES, Head};
+use crate::keyspace::backup::frame::{HEAD_BYTES, Head};
 use crate::keyspace::{Frozen, Keyspace, Memory, Record};
 use crate::raft::types::{RaftLogId, RaftMembership};
 

@@ -29,12 +29,12 @@ impl Members {
     }
 
     /// Takes note of what member `id` says of itself.
-    pub(super) fn publish(&mut self, id: u64, name: &str, client_urls: &[String]) {
+    pub(in crate::keyspace) fn publish(&mut self, id: u64, name: &str, client_urls: &[String]) {
         self.0.insert(id, Attributes { name: name.into(), client_urls: client_urls.to_vec() });
     }
 
     /// Forgets what a member that was removed said.
-    pub(super) fn forget(&mut self, id: u64) {
+    pub(in crate::keyspace) fn forget(&mut self, id: u64) {
         self.0.remove(&id);
     }
 }

@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::Client;
-use super::error::ClientError;
-use super::request::{Reply, Request, segment};
+use crate::client::Client;
+use crate::client::error::ClientError;
+use crate::client::request::{Reply, Request, segment};
 
 /// A user and the names of its roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

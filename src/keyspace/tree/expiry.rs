@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Key, Node};
+use crate::keyspace::{Key, Node};
 
 /// The deadlines of all keys that have one, soonest first.
 #[derive(Debug, Default)]

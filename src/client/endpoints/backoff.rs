@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Counts failures and says how long to wait after each.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Backoff {
+pub(in crate::client) struct Backoff {
     failures: u32,
 }
 
@@ -30,7 +30,7 @@ impl Backoff {
 }
 
 /// Between half of `full` and all of it, so that many clients that failed together do not come back together.
-pub(super) fn jitter(full: Duration) -> Duration {
+pub(in crate::client) fn jitter(full: Duration) -> Duration {
     // The standard library's seeds for hash maps are the only random numbers at hand without another crate.
     let chance = RandomState::new().hash_one(0_u8) % 1000;
     full / 2 + full.mul_f64(chance as f64 / 2000.0)

@@ -9,7 +9,7 @@ use equivalent::{Comparable, Equivalent};
 use imbl::OrdSet;
 
 use super::key::tree_order;
-use super::{Key, KeyError, Node};
+use crate::keyspace::{Key, KeyError, Node};
 
 /// Every node but the root, which always exists.
 #[derive(Clone, Debug, Default)]

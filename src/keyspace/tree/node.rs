@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::Ttl;
-use super::{Blob, Key};
 use crate::clock::{NANOS, Stamp};
+use crate::keyspace::command::Ttl;
+use crate::keyspace::{Blob, Key};
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

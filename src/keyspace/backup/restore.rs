@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::backup::{BackupError, Digest, link, records};
 use super::check::{Check, Counts};
-use super::{Applied, Blob, Deadline, Frozen, Keyspace, Node, Record};
+use super::format::{BackupError, Digest, link, records};
 use crate::clock::NANOS;
+use crate::keyspace::{Applied, Blob, Deadline, Frozen, Keyspace, Node, Record};
 
 /// What is staged is dropped when nothing was added to it for so long on the cluster clock.
 const ABANDONED_AFTER: i64 = 60 * NANOS;
@@ -113,19 +113,19 @@ pub struct Staged {
 /// A keyspace that is being built beside the one in use.
 #[derive(Debug)]
 pub struct Staging {
-    pub(super) head: Staged,
+    pub(in crate::keyspace) head: Staged,
     check: Check,
     keyspace: Box<Keyspace>,
 }
 
 impl Staging {
     /// Nothing yet. To go on with what a snapshot has, its records follow.
-    pub(super) fn new(head: Staged) -> Self {
+    pub(in crate::keyspace) fn new(head: Staged) -> Self {
         Self { head, check: Check::default(), keyspace: Box::new(Keyspace::new(1)) }
     }
 
     /// Takes in a record.
-    pub(super) fn take(&mut self, record: Record) -> Result<(), BackupError> {
+    pub(in crate::keyspace) fn take(&mut self, record: Record) -> Result<(), BackupError> {
         self.check.accept(&record)?;
         self.keyspace.restore(record)
     }
@@ -143,12 +143,12 @@ impl Staging {
     }
 
     /// The keys that are staged; `None` before the first of them.
-    pub(super) fn freeze(&self) -> Option<Frozen> {
+    pub(in crate::keyspace) fn freeze(&self) -> Option<Frozen> {
         self.check.index().map(|_| self.keyspace.freeze())
     }
 
     /// When it counts as abandoned, on the cluster clock.
-    pub(super) fn limit(&self) -> i64 {
+    pub(in crate::keyspace) fn limit(&self) -> i64 {
         self.head.touched.saturating_add(ABANDONED_AFTER)
     }
 }
@@ -184,7 +184,7 @@ impl Keyspace {
         self.staging.as_ref().map(|staging| staging.check.counts())
     }
 
-    pub(super) fn run_restore(&mut self, step: &Restore) -> Result<Applied, RestoreError> {
+    pub(in crate::keyspace) fn run_restore(&mut self, step: &Restore) -> Result<Applied, RestoreError> {
         match step {
             Restore::Begin { id } => self.begin_restore(*id),
             Restore::Chunk { id, number, records } => self.stage(*id, *number, records)?,
@@ -256,7 +256,7 @@ impl Keyspace {
     }
 
     /// Lets what is left of all lifetimes since `base` count from now.
-    pub(super) fn rebase(&mut self, base: i64) {
+    pub(in crate::keyspace) fn rebase(&mut self, base: i64) {
         for key in self.deadlines.take() {
             let Some(node) = self.tree.get(key.as_bytes()) else { continue };
             let Some(left) = node.deadline.as_ref().map(|deadline| deadline.clock.saturating_sub(base))
@@ -271,7 +271,7 @@ impl Keyspace {
     }
 
     /// Does what the passing of time calls for besides expiry.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::keyspace) fn settle(&mut self) {
         if let Some(base) = self.base.take() {
             self.rebase(base);
         }

@@ -18,15 +18,15 @@ use reqwest::{Method, Response};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::Client;
-use super::answer::Event;
-use super::backoff::{Backoff, jitter};
-use super::error::{ApiError, CLEARED, ClientError};
-use super::options::GetOptions;
-use super::request::{Problem, Reply, Request, number};
+use crate::client::Client;
+use crate::client::answer::Event;
+use crate::client::endpoints::backoff::{Backoff, jitter};
+use crate::client::error::{ApiError, CLEARED, ClientError};
+use crate::client::options::GetOptions;
+use crate::client::request::{Problem, Reply, Request, number};
 
 /// How long a poll may be silent before it is replaced.
-pub(super) const RENEWAL: Duration = Duration::from_secs(60);
+pub const RENEWAL: Duration = Duration::from_secs(60);
 /// A connection that was lost sooner than this after the poll was accepted counts as one more failure in a row.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -58,7 +58,7 @@ struct Place {
 }
 
 impl Watch {
-    pub(super) fn new(client: Client, key: &str, recursive: bool, after: Option<u64>) -> Self {
+    pub(in crate::client) fn new(client: Client, key: &str, recursive: bool, after: Option<u64>) -> Self {
         let spec = Spec { client, key: key.into(), recursive };
         Self { spec, place: Place { after, cluster: None }, begun: None, pending: None }
     }

@@ -12,16 +12,16 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use super::Client;
-use super::error::{Attempt, ClientError};
-use super::request::{Problem, Reply, Request};
+use crate::client::Client;
+use crate::client::error::{Attempt, ClientError};
+use crate::client::request::{Problem, Reply, Request};
 
 /// How long a silent endpoint is the only one asked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Sends a request that may be carried out any number of times. Returns who answered, too.
-    pub(super) async fn ask(&self, request: &Request) -> Result<(Reply, Url), ClientError> {
+    pub(in crate::client) async fn ask(&self, request: &Request) -> Result<(Reply, Url), ClientError> {
         let deadline = Instant::now() + self.timeout;
         let mut waiting = self.endpoints.order().into_iter();
         let patience = PATIENCE.min(self.timeout / u32::try_from(waiting.len()).unwrap_or(u32::MAX));
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// Sends a write that must not be carried out twice. Returns who answered, too.
-    pub(super) async fn tell(&self, request: &Request) -> Result<(Reply, Url), ClientError> {
+    pub(in crate::client) async fn tell(&self, request: &Request) -> Result<(Reply, Url), ClientError> {
         let deadline = Instant::now() + self.timeout;
         let mut attempts = Vec::new();
         for position in self.endpoints.order() {

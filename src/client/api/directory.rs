@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::{Method, Proxy};
 use url::Url;
 
-use super::request::{Problem, Reply, Request};
-use super::{Answer, CONNECT_TIMEOUT, ClientError, Event, KEEPALIVE, UNACKNOWLEDGED};
+use crate::client::request::{Problem, Reply, Request};
+use crate::client::{Answer, CONNECT_TIMEOUT, ClientError, Event, KEEPALIVE, UNACKNOWLEDGED};
 
 /// Time limit of one request, as in etcd's client; a wait has none.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl Directory {
     }
 
     async fn put(&self, below: &str, query: &str, value: &str) -> Result<Answer, ClientError> {
-        let form = super::options::form(Some(value), None);
+        let form = crate::client::options::form(Some(value), None);
         let reply = self.exchange(self.request(Method::PUT, below, query, Some(form))).await?;
         self.answer(&reply)
     }

@@ -107,7 +107,7 @@ impl Serialize for Key {
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = super::blob::Blob::deserialize(deserializer)?;
+        let bytes = crate::keyspace::tree::Blob::deserialize(deserializer)?;
         Key::parse(&bytes)
             .filter(|key| key.as_bytes() == &*bytes)
             .ok_or_else(|| serde::de::Error::custom("not a key"))

@@ -7,7 +7,7 @@ use url::Url;
 
 /// The endpoints a client knows. Shared by all its handles, so that what one request learns helps the next.
 #[derive(Debug)]
-pub(super) struct Endpoints {
+pub struct Endpoints {
     urls: Vec<Url>,
     /// Position of the endpoint that answered last.
     preferred: AtomicUsize,

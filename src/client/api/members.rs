@@ -6,10 +6,10 @@
 use reqwest::Method;
 use serde::Serialize;
 
-use super::Client;
-use super::answer::{Member, MemberStatus, MemberStatuses, Members};
-use super::error::ClientError;
-use super::request::{Reply, Request};
+use crate::client::Client;
+use crate::client::answer::{Member, MemberStatus, MemberStatuses, Members};
+use crate::client::error::ClientError;
+use crate::client::request::{Reply, Request};
 
 /// The body of `POST` and `PUT /v2/members`.
 #[derive(Serialize)]
@@ -137,8 +137,8 @@ fn json(body: &Body<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::canned::{Act, Canned};
     use super::*;
+    use crate::client::canned::{Act, Canned};
 
     async fn client(script: impl IntoIterator<Item = Act>) -> (Client, Canned) {
         let server = Canned::start(script).await;

@@ -1,7 +1,7 @@
 //! What a sequence of records must look like so that a keyspace may be built from it. A checksum says that bytes
 //! are as they were written; this says that whoever wrote them wrote a keyspace.
 
-use super::{Key, Kind, Node, Record};
+use crate::keyspace::{Key, Kind, Node, Record};
 
 /// Indexes stay below this, so that there is always a next one.
 const INDEX_LIMIT: u64 = 1 << 62;

@@ -1,7 +1,7 @@
 //! The form of a backup: one file from which a keyspace can be built again, with checksums by which any damage is
 //! noticed.
 //!
-//! A line that names form and version; then frames (see [`super::frame`]): the first holds the [`Info`], the others
+//! A line that names form and version; then frames (see [`crate::keyspace::backup::frame`]): the first holds the [`Info`], the others
 //! hold records one after another, and an empty one ends them. Behind it the number of records (64 bits, little
 //! endian) and the SHA-256 of everything before that sum. All in postcard's binary form.
 
@@ -9,9 +9,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::Record;
 use super::check::{Check, Counts, Misplaced};
 use super::frame::{HEAD_BYTES, Head};
+use crate::keyspace::Record;
 
 /// The first line without its version.
 const MAGIC: &[u8] = b"muster backup ";

@@ -72,14 +72,19 @@ impl Roster {
     }
 
     /// Takes over the first members, or those of data that was written before there was a roster.
-    pub(super) fn seed(&mut self, members: impl IntoIterator<Item = (u64, Vec<String>)>) {
+    pub(in crate::keyspace) fn seed(&mut self, members: impl IntoIterator<Item = (u64, Vec<String>)>) {
         assert!(self.members.is_empty(), "only an empty roster is seeded");
         let seat = |(id, peer_urls)| (id, Seat { peer_urls, replica: false });
         self.members = members.into_iter().map(seat).collect();
         self.version += 1;
     }
 
-    pub(super) fn add(&mut self, id: u64, peer_urls: &[String], replica: bool) -> Result<(), MemberError> {
+    pub(in crate::keyspace) fn add(
+        &mut self,
+        id: u64,
+        peer_urls: &[String],
+        replica: bool,
+    ) -> Result<(), MemberError> {
         if self.removed.contains(&id) {
             return Err(MemberError::Removed);
         }
@@ -92,7 +97,7 @@ impl Roster {
         Ok(())
     }
 
-    pub(super) fn update(&mut self, id: u64, peer_urls: &[String]) -> Result<(), MemberError> {
+    pub(in crate::keyspace) fn update(&mut self, id: u64, peer_urls: &[String]) -> Result<(), MemberError> {
         self.check_there(id)?;
         self.check_urls(id, peer_urls)?;
         if let Some(seat) = self.members.get_mut(&id) {
@@ -103,7 +108,7 @@ impl Roster {
     }
 
     /// Removes `id` for good; with `seen`, only if nothing has changed since that version.
-    pub(super) fn remove(&mut self, id: u64, seen: Option<u64>) -> Result<(), MemberError> {
+    pub(in crate::keyspace) fn remove(&mut self, id: u64, seen: Option<u64>) -> Result<(), MemberError> {
         self.check_there(id)?;
         if seen.is_some_and(|seen| seen != self.version) {
             return Err(MemberError::Stale);
@@ -117,7 +122,7 @@ impl Roster {
         Ok(())
     }
 
-    pub(super) fn promote(&mut self, id: u64) -> Result<(), MemberError> {
+    pub(in crate::keyspace) fn promote(&mut self, id: u64) -> Result<(), MemberError> {
         self.check_there(id)?;
         match self.members.get_mut(&id) {
             Some(seat) if seat.replica => seat.replica = false,
@@ -128,7 +133,7 @@ impl Roster {
     }
 
     /// Removes everybody but `id`, which votes from now on even if it did not or was removed. Returns who was removed.
-    pub(super) fn keep_only(&mut self, id: u64, peer_urls: &[String]) -> Vec<u64> {
+    pub(in crate::keyspace) fn keep_only(&mut self, id: u64, peer_urls: &[String]) -> Vec<u64> {
         let gone: Vec<u64> = self.members.keys().copied().filter(|other| *other != id).collect();
         self.removed.extend(&gone);
         self.removed.remove(&id);

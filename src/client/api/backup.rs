@@ -9,9 +9,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::Client;
-use super::error::{Attempt, ClientError};
-use super::request::{Problem, Reply, Request};
+use crate::client::Client;
+use crate::client::error::{Attempt, ClientError};
+use crate::client::request::{Problem, Reply, Request};
 
 /// How long a download may bring nothing.
 const STALL_LIMIT: Duration = Duration::from_secs(30);

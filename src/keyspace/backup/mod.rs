@@ -1,0 +1,10 @@
+//! Copies of the whole keyspace: their form, what they must hold, and what replaces the keyspace by one.
+
+mod check;
+mod format;
+pub mod frame;
+mod restore;
+
+pub use check::{Check, Counts, Misplaced};
+pub use format::{BackupError, Digest, FRAME_LIMIT, Info, Reader, Summary, Writer, records};
+pub use restore::{Restore, RestoreError, Restored, Staged, Staging};

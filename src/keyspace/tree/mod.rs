@@ -1,0 +1,13 @@
+//! The tree of keys: its nodes in order, and which of them run out when.
+
+mod blob;
+mod expiry;
+mod key;
+mod node;
+mod nodes;
+
+pub use blob::Blob;
+pub use expiry::Deadlines;
+pub use key::Key;
+pub use node::{Deadline, Kind, Node, View};
+pub use nodes::{Extent, Tree};
