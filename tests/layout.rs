@@ -99,6 +99,20 @@ fn every_crate_of_the_outside_world_has_one_room() {
     }
 }
 
+/// Whoever meets a lock whose holder has panicked must not go on with what may be half changed.
+#[test]
+fn no_poisoned_lock_is_passed_over() {
+    for source in sources() {
+        for word in ["PoisonError", "clear_poison"] {
+            assert!(
+                !names(&source.code, word),
+                "src/{} names {word}: use expect(\"… poisoned\")",
+                source.path
+            );
+        }
+    }
+}
+
 #[test]
 fn modules_depend_downwards_only() {
     for source in sources() {

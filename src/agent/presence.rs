@@ -5,7 +5,7 @@
 //! counts as present, and its units' states are known by then.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -333,7 +333,7 @@ impl Presence {
     }
 
     fn contact(&self) -> MutexGuard<'_, Contact> {
-        self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contact.lock().expect("contact lock poisoned")
     }
 }
 

@@ -149,7 +149,7 @@ impl Keyspace {
                 Some(node) if node.is_dir() => {}
                 Some(node) => return Err(KeyError::NotDirectory { file: node.key.clone() }),
                 None => {
-                    let key = Key::parse(above).unwrap_or_else(Key::root);
+                    let key = Key::parse(above).expect("what lies above a key is a key");
                     self.put(Node { key, kind: Kind::Dir, created: index, modified: index, deadline: None });
                 }
             }

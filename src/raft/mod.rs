@@ -21,6 +21,7 @@ mod state;
 mod statistics;
 mod status;
 mod storage;
+mod tasks;
 mod tuning;
 mod types;
 

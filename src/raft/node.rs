@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::state::machine::{Observer, StateMachine};
 use super::statistics;
 use super::statistics::Statistics;
 use super::storage::{IDENTITY, Identity, Storage};
+use super::tasks::Tasks;
 use super::tuning::Tuning;
 use super::types::{Peer, Proposal, Raft, Ticket};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
@@ -38,6 +39,7 @@ pub struct Node {
     pub(super) peers: Peers,
     statistics: Arc<Statistics>,
     pub(super) election: Duration,
+    tasks: Tasks,
 }
 
 /// Why a proposal or a read did not come about.
@@ -96,8 +98,17 @@ impl Node {
         if !members.is_empty() && !raft.is_initialized().await.map_err(io::Error::other)? {
             raft.initialize(members).await.map_err(io::Error::other)?;
         }
-        tokio::spawn(statistics::follow_leader(raft.clone(), statistics.clone()));
-        tokio::spawn(compaction::run(raft.clone(), log.clone(), state.clone()));
+        let (tasks, alarm) = (Tasks::default(), state.alarm().clone());
+        tasks.spawn(
+            &alarm,
+            "the look-out for leaders",
+            statistics::follow_leader(raft.clone(), statistics.clone()),
+        );
+        tasks.spawn(
+            &alarm,
+            "compaction of the log",
+            compaction::run(raft.clone(), log.clone(), state.clone()),
+        );
         let node = Arc::new(Self {
             identity,
             raft,
@@ -107,9 +118,10 @@ impl Node {
             peers,
             statistics,
             election: tuning.election,
+            tasks,
         });
-        tokio::spawn(reconcile::run(node.clone()));
-        tokio::spawn(removal::run(node.clone()));
+        node.tasks.spawn(&alarm, "the reconciliation of members", reconcile::run(node.clone()));
+        node.tasks.spawn(&alarm, "the look-out for this node's removal", removal::run(node.clone()));
         Ok(node)
     }
 
@@ -222,7 +234,7 @@ impl Node {
     }
 
     fn clock(&self) -> MutexGuard<'_, ClusterClock> {
-        self.state.clock().lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.clock().lock().expect("cluster clock lock poisoned")
     }
 
     /// The leader's reading of the cluster clock, in nanoseconds; lets it run up to now. Call it at least every
@@ -399,8 +411,16 @@ impl Node {
         }
     }
 
-    /// Resolves when openraft has stopped by itself, with the reason: a failed disk, for example.
+    /// Resolves when the node cannot go on, with the reason: a failed disk, for example, or a panic in what keeps the
+    /// replica.
     pub async fn failed(&self) -> String {
+        tokio::select! {
+            reason = self.raft_failed() => reason,
+            what = self.state.alarm().raised() => format!("a panic ended {what}"),
+        }
+    }
+
+    async fn raft_failed(&self) -> String {
         let mut metrics = self.raft.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
@@ -447,8 +467,9 @@ impl Node {
         others.max_by_key(|(_, matched)| matched.map(|id| id.index)).map(|(id, _)| *id)
     }
 
-    /// Stops raft. What was acknowledged is on disk already.
+    /// Stops raft and the node's tasks, and waits until they have ended. What was acknowledged is on disk already.
     pub async fn stop(&self) {
+        self.tasks.end().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
@@ -467,6 +488,66 @@ fn unreached(asked: bool, error: io::Error) -> Result<PeerResponse, NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::auth::Auth;
+    use crate::keyspace::{Command, Memory};
+    use crate::raft::offline::folder::Nobody;
+    use crate::raft::state::machine::Outcome;
+
+    /// Panics when a batch has been applied, in the task that applies.
+    struct Clumsy;
+
+    impl Observer for Clumsy {
+        fn applied(&self, _: Outcome) {
+            panic!("on purpose");
+        }
+
+        fn replaced(&self, _: Arc<Auth>, _: u64) {}
+    }
+
+    /// A node that is its own cluster.
+    async fn alone(folder: &std::path::Path, observer: Arc<dyn Observer>) -> Arc<Node> {
+        let identity = Identity { member: 1, cluster: 1 };
+        let members = BTreeMap::from([(1, Peer { name: String::new(), peer_urls: Vec::new() })]);
+        let tuning = Tuning {
+            heartbeat: Duration::from_millis(10),
+            election: Duration::from_millis(50),
+            snapshot_count: 1000,
+            history: Memory::from(10),
+        };
+        let storage = Storage::open(folder).unwrap();
+        Node::start(storage, identity, members, &tuning, observer).await.unwrap()
+    }
+
+    async fn expire(node: &Node, limit: Duration) -> Result<(), NodeError> {
+        let commands = postcard::to_allocvec(&vec![Command::Expire]).unwrap();
+        let ticket = Ticket { node: 1, session: 1, seq: 1 };
+        node.propose(ticket, commands.into(), Instant::now() + limit).await
+    }
+
+    #[tokio::test]
+    async fn nothing_outlives_a_node_that_was_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = alone(folder.path(), Arc::new(Nobody)).await;
+        expire(&node, Duration::from_secs(30)).await.unwrap();
+        let raft = node.raft().clone();
+        node.stop().await;
+        assert_eq!(Arc::strong_count(&node), 1, "a task has the node still");
+        drop(node);
+        // The folder is free again, which it would not be if anything had its files.
+        drop(raft);
+        let again = alone(folder.path(), Arc::new(Nobody)).await;
+        again.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_panicked_stops_its_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = alone(folder.path(), Arc::new(Clumsy)).await;
+        let (reason, proposed) = tokio::join!(node.failed(), expire(&node, Duration::from_secs(1)));
+        assert_eq!(reason, "a panic ended the application of entries");
+        assert!(proposed.is_err(), "nothing is acknowledged that was not told");
+        node.stop().await;
+    }
 
     #[test]
     fn what_an_earlier_leader_may_have_taken_is_not_said_to_be_unproposed_when_the_next_one_is_out_of_reach()

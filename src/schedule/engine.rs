@@ -3,7 +3,7 @@
 //! Every write carries the index that the plan saw, so that of two engines the one that was deposed loses.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -151,7 +151,7 @@ impl<'a> Leader<'a> {
     /// Whether absent machines count as dead; if not, when to look again.
     fn may_bury(&self) -> (bool, Option<Instant>) {
         let from = {
-            let contact = self.engine.contact.lock().unwrap_or_else(PoisonError::into_inner);
+            let contact = self.engine.contact.lock().expect("contact lock poisoned");
             contact.may_bury_from()
         };
         match from.map(|from| self.engine.epoch + from) {

@@ -4,7 +4,7 @@
 //! digest of the password under a key that this process drew. A changed password has another hash, so it counts at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -94,7 +94,7 @@ impl Passwords {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock().expect("password memory lock poisoned")
     }
 
     fn fingerprint(&self, hash: &PasswordHash, password: &[u8]) -> Fingerprint {

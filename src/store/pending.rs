@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{oneshot, watch};
 
@@ -13,7 +13,7 @@ use super::watch::fanout::{Batch, Fanout};
 use super::watch::hub::Hub;
 use crate::keyspace::auth::{Auth, AuthError, Reply};
 use crate::keyspace::{Applied, Event};
-use crate::raft::{Observer, Outcome, Replica, Ticket};
+use crate::raft::{Observer, Outcome, Ticket};
 
 /// What a client is told about a command that was applied.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ impl Pending {
 
     /// Opens a batch whose results go to `waiter`.
     pub fn open(&self, seq: u64, waiter: oneshot::Sender<Results>) -> Ticket {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, waiter);
+        self.waiting.lock().expect("pending batches lock poisoned").insert(seq, waiter);
         Ticket { node: self.node, session: self.session, seq }
     }
 
@@ -92,7 +92,7 @@ impl Pending {
         if (ticket.node, ticket.session) != (self.node, self.session) {
             return None;
         }
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket.seq)
+        self.waiting.lock().expect("pending batches lock poisoned").remove(&ticket.seq)
     }
 }
 
@@ -117,8 +117,8 @@ impl Observer for Pending {
         let _ = waiter.send(Ok(results.collect()));
     }
 
-    fn replaced(&self, replica: &Replica) {
-        self.auth.send_replace(replica.keyspace.auth().clone());
-        self.hub.replaced(replica.keyspace.index());
+    fn replaced(&self, auth: Arc<Auth>, index: u64) {
+        self.auth.send_replace(auth);
+        self.hub.replaced(index);
     }
 }

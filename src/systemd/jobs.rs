@@ -26,7 +26,7 @@ struct Book {
 
 impl Jobs {
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().expect("jobs lock poisoned")
     }
 
     /// To be read before a job is asked for.

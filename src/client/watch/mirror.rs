@@ -4,7 +4,7 @@
 //! one that is empty: callers must not take a store that lost its contents for one in which nothing is wanted.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,7 +30,7 @@ struct Shared {
 
 impl Shared {
     fn tree(&self) -> MutexGuard<'_, Option<Tree>> {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tree.lock().expect("mirror lock poisoned")
     }
 
     /// Changes the copy by `how`, which says whether that made a difference.

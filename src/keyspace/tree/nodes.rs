@@ -122,7 +122,7 @@ impl Tree {
                 }
                 Some(_) => {}
                 None => {
-                    let missing = Key::parse(above).unwrap_or_else(Key::root);
+                    let missing = Key::parse(above).expect("what lies above a key is a key");
                     return Err(KeyError::NotFound { missing });
                 }
             }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use futures_util::{Stream, TryStreamExt, stream};
@@ -87,7 +87,7 @@ impl LogStore {
 
     /// Whether raft has run here: then there is a vote, or a leader was followed.
     pub fn has_vote(&self) -> bool {
-        self.0.vote.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.0.vote.lock().expect("log store lock poisoned").is_some()
     }
 
     /// Bytes on disk.
@@ -222,7 +222,7 @@ impl LogStore {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().expect("log store lock poisoned")
 }
 
 fn lost(folder: &Path, what: &str) -> io::Error {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use openraft::storage::RaftLogStorage;
 use openraft::{EntryPayload, Membership, RaftLogReader};
 
+use crate::keyspace::auth::Auth;
 use crate::keyspace::{Frozen, Keyspace};
-use crate::raft::state::machine::{Observer, Outcome, Replica, StateMachine};
+use crate::raft::state::machine::{Observer, Outcome, StateMachine};
 use crate::raft::state::sessions::Sessions;
 use crate::raft::state::snapshot;
 use crate::raft::state::snapshot::Meta;
@@ -81,5 +82,5 @@ pub(in crate::raft) struct Nobody;
 impl Observer for Nobody {
     fn applied(&self, _: Outcome) {}
 
-    fn replaced(&self, _: &Replica) {}
+    fn replaced(&self, _: Arc<Auth>, _: u64) {}
 }

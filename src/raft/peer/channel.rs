@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,7 +62,7 @@ impl Channel {
 
     /// New connections go to `addresses`.
     pub fn readdress(&self, addresses: Vec<String>) {
-        *self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        *self.0.addresses.lock().expect("peer addresses lock poisoned") = addresses;
     }
 
     /// The open connection, made now if there is none.
@@ -75,7 +75,7 @@ impl Channel {
             return Ok(connection.clone());
         }
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the member has no address");
-        let addresses = self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let addresses = self.0.addresses.lock().expect("peer addresses lock poisoned").clone();
         for address in &addresses {
             match tokio::time::timeout(CONNECT_TIMEOUT, connect(address, &self.0.hello)).await {
                 Ok(Ok(connection)) => {
@@ -146,7 +146,7 @@ async fn connect(address: &str, hello: &Hello) -> io::Result<Connection> {
         let mut source = FramedRead::new(read, wire::codec());
         while let Some(Ok(frame)) = source.next().await {
             let Ok((number, response)) = wire::decode::<PeerResponse>(frame) else { break };
-            let waiter = told.lock().unwrap_or_else(PoisonError::into_inner).requests.remove(&number);
+            let waiter = told.lock().expect("open requests lock poisoned").requests.remove(&number);
             if let Some(waiter) = waiter {
                 // The caller may have given up; then nobody needs the answer.
                 let _ = waiter.send(response);
@@ -160,14 +160,14 @@ async fn connect(address: &str, hello: &Hello) -> io::Result<Connection> {
 
 /// Ends every wait: a dropped sender is an error on the waiting side.
 fn close(waiting: &Mutex<Waiting>) {
-    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut waiting = waiting.lock().expect("open requests lock poisoned");
     waiting.closed = true;
     waiting.requests.clear();
 }
 
 impl Connection {
     fn is_closed(&self) -> bool {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed
+        self.0.waiting.lock().expect("open requests lock poisoned").closed
     }
 
     /// Queues a request at once, so that calls keep their order, and gives its length in bytes and a future of the
@@ -181,7 +181,7 @@ impl Connection {
     ) -> io::Result<(usize, impl Future<Output = io::Result<PeerResponse>> + Send + use<>)> {
         let (tell, told) = oneshot::channel();
         let number = {
-            let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.0.waiting.lock().expect("open requests lock poisoned");
             if waiting.closed {
                 return Err(io::Error::new(io::ErrorKind::NotConnected, "the connection is closed"));
             }
@@ -201,7 +201,7 @@ impl Connection {
         let length = match queued {
             Ok(length) => length,
             Err(error) => {
-                self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).requests.remove(&number);
+                self.0.waiting.lock().expect("open requests lock poisoned").requests.remove(&number);
                 return Err(error);
             }
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -63,7 +63,7 @@ impl Peers {
 
     /// The way to `target`, at the addresses that `peer` has.
     pub fn channel(&self, target: u64, peer: &Peer, lane: Lane) -> Channel {
-        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut channels = self.0.channels.lock().expect("peer channels lock poisoned");
         if let Some((known, channel)) = channels.get_mut(&(target, lane)) {
             if known != peer {
                 channel.readdress(addresses(peer));
@@ -80,7 +80,7 @@ impl Peers {
     /// Takes note of where members are reached now, and forgets those that are no members any more. Connections that
     /// are open stay so; openraft keeps a way to a member for long, and it leads to the new place from then on.
     pub fn learn(&self, members: &BTreeMap<u64, Peer>) {
-        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut channels = self.0.channels.lock().expect("peer channels lock poisoned");
         channels.retain(|(id, _), (known, channel)| {
             let Some(peer) = members.get(id) else { return false };
             if known != peer {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use futures_util::{Stream, StreamExt};
@@ -18,6 +18,7 @@ use crate::clock::{ClusterClock, Stamp};
 use crate::keyspace::auth::Auth;
 use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal};
 use crate::raft::metrics::{Metrics, observe};
+use crate::raft::tasks::Alarm;
 use crate::raft::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
 
 type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
@@ -56,12 +57,13 @@ pub struct Outcome {
     pub replaced_after: Option<usize>,
 }
 
-/// Who wants to know what was applied. Called in the order of the log, outside the lock; must not block.
+/// Who wants to know what was applied. Called in the order of the log and without the replica's lock, which an observer
+/// may therefore take under a lock of its own: the other way round two threads could wait for each other.
 pub trait Observer: Send + Sync + 'static {
     /// A batch was applied.
     fn applied(&self, outcome: Outcome);
-    /// The whole state was replaced by a snapshot; called under the lock.
-    fn replaced(&self, replica: &Replica);
+    /// The whole state was replaced by that of a snapshot, with these users and roles and this store's index.
+    fn replaced(&self, auth: Arc<Auth>, index: u64);
 }
 
 /// The node's state machine. Clones share it.
@@ -76,6 +78,7 @@ struct Inner {
     observer: Arc<dyn Observer>,
     applied: watch::Sender<u64>,
     clock: Mutex<ClusterClock>,
+    alarm: Alarm,
 }
 
 /// A whole snapshot on disk.
@@ -111,12 +114,13 @@ impl StateMachine {
         let replica = RwLock::new(replica);
         let applied = watch::Sender::new(last.map_or(0, |id| id.index));
         let clock = Mutex::new(ClusterClock::new(reading, Instant::now()));
-        Ok(Self(Arc::new(Inner { replica, folder, history, metrics, observer, applied, clock })))
+        let alarm = Alarm::default();
+        Ok(Self(Arc::new(Inner { replica, folder, history, metrics, observer, applied, clock, alarm })))
     }
 
     /// The state, for reading. Hold it shortly: applying waits meanwhile.
     pub fn read(&self) -> RwLockReadGuard<'_, Replica> {
-        self.0.replica.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.replica.read().expect("replica lock poisoned")
     }
 
     /// Follows the index of the last entry applied.
@@ -131,16 +135,22 @@ impl StateMachine {
 
     /// Takes over the reading of the cluster clock that the leader of `term` told.
     pub fn follow(&self, term: u64, reading: i64) {
-        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).follow(term, reading, Instant::now());
+        self.0.clock.lock().expect("cluster clock lock poisoned").follow(term, reading, Instant::now());
     }
 
     /// As the leader: lets the cluster clock run up to now and reads it, in nanoseconds.
     pub fn drive(&self) -> i64 {
-        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).drive(Instant::now())
+        self.0.clock.lock().expect("cluster clock lock poisoned").drive(Instant::now())
     }
 
     fn observe(&self, stamp: i64) {
-        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(stamp, Instant::now());
+        self.0.clock.lock().expect("cluster clock lock poisoned").observe(stamp, Instant::now());
+    }
+
+    /// Raised by a panic while entries are applied or a snapshot takes the place of the replica: what is in memory may
+    /// be half changed then, so nothing is read any more, and the node must stop.
+    pub fn alarm(&self) -> &Alarm {
+        &self.0.alarm
     }
 
     /// Where snapshots lie.
@@ -149,7 +159,7 @@ impl StateMachine {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Replica> {
-        self.0.replica.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.replica.write().expect("replica lock poisoned")
     }
 
     pub(in crate::raft) fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
@@ -263,6 +273,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + Send,
     {
+        let _guard = self.0.alarm.guard("the application of entries");
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             let log_id = entry.log_id;
@@ -293,6 +304,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, _: &SnapshotMeta, received: SnapshotFile) -> io::Result<()> {
+        let _guard = self.0.alarm.guard("the installation of a snapshot");
         let (folder, history) = (self.0.folder.clone(), self.0.history);
         let work = move || {
             let (meta, keyspace) = snapshot::load(&received.0, history)?;
@@ -311,8 +323,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.observe(keyspace.now().clock);
         let mut replica = Replica { keyspace, applied: last, membership, sessions };
         replica.seed_roster();
+        let (auth, index) = (replica.keyspace.auth().clone(), replica.keyspace.index());
         *self.write() = replica;
-        self.0.observer.replaced(&self.read());
+        self.0.observer.replaced(auth, index);
         self.0.applied.send_replace(last.map_or(0, |id| id.index));
         Ok(())
     }
@@ -352,5 +365,51 @@ mod tests {
         late.build_snapshot().await.unwrap();
         assert_eq!(folder.newest().unwrap(), Some(folder.place(last)));
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    /// Takes the replica's lock for writing whenever it is told of something, as a thread may that registers a watcher.
+    #[derive(Default)]
+    struct Intruder(std::sync::OnceLock<StateMachine>, Mutex<Vec<bool>>);
+
+    impl Intruder {
+        fn try_lock(&self) {
+            let free = self.0.get().unwrap().0.replica.try_write().is_ok();
+            self.1.lock().unwrap().push(free);
+        }
+    }
+
+    impl Observer for Intruder {
+        fn applied(&self, _: Outcome) {
+            self.try_lock();
+        }
+
+        fn replaced(&self, _: Arc<Auth>, _: u64) {
+            self.try_lock();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_observer_is_told_without_the_replicas_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path().to_path_buf()).unwrap();
+        let observer = Arc::new(Intruder::default());
+        let metrics = Metrics::new().unwrap();
+        let mut state =
+            StateMachine::open(folder.clone(), Memory::from(10), observer.clone(), metrics).unwrap();
+        observer.0.set(state.clone()).ok().unwrap();
+
+        let log_id = RaftLogId::new(CommittedLeader::new(1), 1);
+        let commands = postcard::to_allocvec(&vec![Command::Expire]).unwrap().into();
+        let ticket = Ticket { node: 1, session: 1, seq: 1 };
+        let payload = EntryPayload::Normal(Proposal { at: Stamp::default(), ticket, commands });
+        let entry = crate::raft::types::RaftEntry { log_id, payload };
+        state.apply(futures_util::stream::iter([Ok((entry, None))])).await.unwrap();
+
+        let meta = state.read().freeze().0;
+        let received = folder.incoming(1);
+        snapshot::write(&received.with_extension("snap"), &meta, &Keyspace::new(10).freeze()).unwrap();
+        std::fs::rename(received.with_extension("snap"), &received).unwrap();
+        state.install_snapshot(&to_openraft(&meta), SnapshotFile(received)).await.unwrap();
+        assert_eq!(*observer.1.lock().unwrap(), [true, true]);
     }
 }

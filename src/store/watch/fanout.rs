@@ -59,8 +59,9 @@ impl Fanout {
     pub fn tell(&self, batch: Batch) {
         if self.hub.watchers() == 0 {
             batch.publish(&self.hub);
-        } else if !batch.is_empty() && self.queue.send(batch).is_err() {
-            tracing::error!("the thread that tells watchers has ended");
+        } else if !batch.is_empty() {
+            // Watchers that are never told take what they have for what is: the node must stop.
+            self.queue.send(batch).expect("the thread that tells watchers has panicked");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use super::mailbox::{End, Mailbox, QUEUE_EVENTS, Told};
@@ -97,7 +97,8 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let Stage::Live(id) = self.stage else { return };
-        let mut state = self.hub.state();
+        // After a panic under the lock the node stops, and a panic here could come on top of another.
+        let Ok(mut state) = self.hub.state.lock() else { return };
         let Some(here) = state.watchers.get_mut(&self.path) else { return };
         // It may have been told its last event and taken out already.
         if let Ok(at) = here.binary_search_by_key(&id, |watcher| watcher.id) {
@@ -111,6 +112,9 @@ impl Drop for Subscription {
 }
 
 /// All watchers of this node.
+///
+/// Its lock comes before the replica's: registering a watcher takes them in this order, and whoever publishes holds
+/// no replica's lock (see [`Observer`](crate::raft::Observer)).
 #[derive(Debug)]
 pub struct Hub {
     state: Mutex<State>,
@@ -207,7 +211,7 @@ impl Hub {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().expect("hub lock poisoned")
     }
 
     /// How many watchers there are.

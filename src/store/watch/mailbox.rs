@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
@@ -50,7 +50,7 @@ struct State {
 
 impl Mailbox {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().expect("mailbox lock poisoned")
     }
 
     /// Puts an event in, the last one when `last`. Gives the task to wake, and whether the watcher may be told more.

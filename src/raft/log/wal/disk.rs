@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use super::recover::file_name;
@@ -163,7 +163,7 @@ impl Disk {
     fn remove(&self, dropped: &[u64]) {
         for number in dropped {
             let path = self.folder.join(file_name(*number));
-            self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(number);
+            self.files.lock().expect("open segments lock poisoned").remove(number);
             // It only takes up room; the next start finds it purged.
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::warn!(%error, file = %path.display(), "cannot remove an old segment of the log");

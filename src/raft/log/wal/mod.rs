@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use crate::raft::metrics::Metrics;
 use disk::{Disk, Job, Piece};
@@ -127,7 +127,7 @@ impl Wal {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().expect("log lock poisoned")
     }
 
     /// The indexes of the first entry and of the one behind the last.
@@ -276,7 +276,7 @@ impl Wal {
     /// The disk fails.
     pub fn size_on_disk(&self) -> io::Result<u64> {
         let files: Vec<Arc<File>> =
-            self.0.files.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            self.0.files.lock().expect("open segments lock poisoned").values().cloned().collect();
         files.iter().map(|file| file.metadata().map(|meta| meta.len())).sum()
     }
 }

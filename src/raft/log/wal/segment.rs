@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use nix::fcntl::OFlag;
@@ -187,7 +187,7 @@ pub fn create(spare: &mut Spare, files: &Files, number: u64, size: u64, bytes: &
     file.sync_all()?;
     std::fs::rename(&part, spare.folder.join(file_name(number)))?;
     File::open(&spare.folder)?.sync_all()?;
-    files.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(file));
+    files.lock().expect("open segments lock poisoned").insert(number, Arc::new(file));
     Ok(())
 }
 
@@ -197,7 +197,7 @@ pub fn create(spare: &mut Spare, files: &Files, number: u64, size: u64, bytes: &
 /// It cannot be opened.
 pub fn open(folder: &Path, number: u64, files: &Files) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(folder.join(file_name(number)))?;
-    files.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(file));
+    files.lock().expect("open segments lock poisoned").insert(number, Arc::new(file));
     Ok(())
 }
 
@@ -206,7 +206,7 @@ pub fn open(folder: &Path, number: u64, files: &Files) -> io::Result<()> {
 /// # Errors
 /// There is none: it has been removed meanwhile.
 pub fn file(files: &Files, number: u64) -> io::Result<Arc<File>> {
-    let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+    let files = files.lock().expect("open segments lock poisoned");
     let gone =
         || io::Error::new(io::ErrorKind::NotFound, format!("{} of the log is gone", file_name(number)));
     files.get(&number).cloned().ok_or_else(gone)

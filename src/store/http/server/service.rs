@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ impl Accepted {
     }
 
     fn take(self) -> Option<(Subscription, Pass)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().expect("accepted watch lock poisoned").take()
     }
 }
 
@@ -85,7 +85,7 @@ impl Progress {
 
     /// The watch, once.
     pub fn take_watch(&self) -> Option<Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.watch.lock().expect("accepted watch lock poisoned").take()
     }
 
     fn begin(&self) {
@@ -94,7 +94,7 @@ impl Progress {
     }
 
     fn park(&self, watch: Watch) {
-        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+        *self.watch.lock().expect("accepted watch lock poisoned") = Some(watch);
     }
 }
 
