@@ -17,8 +17,8 @@ payload_make() {
 }
 
 payload_muster() {
-    local payload=$1 binary=${MUSTER_BIN:-$checkout/target/release/muster}
-    [ -x "$binary" ] || die "there is no binary $binary; build it with \"cargo build --release\", or name one in MUSTER_BIN"
+    local payload=$1 binary=${MUSTER_BIN:-$checkout/target/demo/muster}
+    [ -x "$binary" ] || die "there is no binary $binary; build it with \"cargo build --profile demo\", or name one in MUSTER_BIN"
     # A copy: a later build must not change the program under running machines.
     install -D -m 0755 "$binary" "$payload/usr/bin/muster"
     install -D -m 0644 -t "$payload/usr/lib/systemd/system" "$checkout"/units/*.service
