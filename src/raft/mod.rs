@@ -40,9 +40,19 @@ pub use storage::{Identity, Storage};
 pub use tuning::Tuning;
 pub use types::{Peer, RaftLogId, Ticket};
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 
-/// A number that nobody else has: random, by the seed that the standard library draws for each hasher.
-pub fn unique() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// A number that nobody else has and nobody can guess, never 0: 64 bits from the system's source of randomness.
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn unique() -> io::Result<u64> {
+    loop {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(io::Error::from)?;
+        match u64::from_ne_bytes(bytes) {
+            0 => continue,
+            number => return Ok(number),
+        }
+    }
 }

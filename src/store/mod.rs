@@ -33,6 +33,7 @@ pub use run::{RunError, Threads, run};
 pub use watch::hub::{Interest, Subscription};
 pub use watch::mailbox::{End, Told};
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 use std::time::Instant;
@@ -95,6 +96,9 @@ struct Gets {
 
 impl Store {
     /// Takes up the work on `node` until `stop`. `pending` must be the observer that the node was started with.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
     fn start(
         node: Arc<Node>,
         pending: Arc<Pending>,
@@ -102,14 +106,14 @@ impl Store {
         limits: Limits,
         watch_threads: Handle,
         stop: &CancellationToken,
-    ) -> Arc<Self> {
+    ) -> io::Result<Arc<Self>> {
         let commands = propose::Queue::start(node.clone(), pending.clone());
         let (reads, read_queue) = mpsc::channel(reads::QUEUE_READS);
         tokio::spawn(reads::run(node.clone(), read_queue));
         let started = (Timestamp::now(), Instant::now());
         // A new etcd has looked for its list of members in vain.
         let gets = Gets { success: AtomicU64::new(0), fail: AtomicU64::new(1) };
-        let passwords = Passwords::default();
+        let passwords = Passwords::new()?;
         {
             // Under the lock, so that nothing newer can have been told before.
             let replica = node.state().read();
@@ -130,7 +134,7 @@ impl Store {
             watch_threads,
         });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
-        store
+        Ok(store)
     }
 
     /// The raft member behind the store.

@@ -4,6 +4,7 @@
 //! digest of the password under a key that this process drew. A changed password has another hash, so it counts at once.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -44,15 +45,17 @@ struct Memory {
     bad: HashMap<Fingerprint, Instant>,
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        let slots = std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1));
-        let key = [crate::raft::unique(), crate::raft::unique()];
-        Self { slots: Arc::new(Semaphore::new(slots)), key, memory: Mutex::default() }
-    }
-}
-
 impl Passwords {
+    /// None checked yet.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn new() -> io::Result<Self> {
+        let slots = std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1));
+        let key = [crate::raft::unique()?, crate::raft::unique()?];
+        Ok(Self { slots: Arc::new(Semaphore::new(slots)), key, memory: Mutex::default() })
+    }
+
     /// The hash of a new password.
     ///
     /// # Errors
@@ -131,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_right_password_is_known_and_the_second_check_is_quick() {
-        let passwords = Passwords::default();
+        let passwords = Passwords::new().unwrap();
         let hash = passwords.hash("secret\0ä".into()).await.unwrap();
         assert!(passwords.check(&hash, "secret\0ä".as_bytes()).await);
         assert!(!passwords.check(&hash, b"secret").await);
@@ -146,7 +149,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_hash_of_the_same_password_is_checked_anew() {
-        let passwords = Passwords::default();
+        let passwords = Passwords::new().unwrap();
         let (one, other) =
             (passwords.hash("a".into()).await.unwrap(), passwords.hash("b".into()).await.unwrap());
         assert!(passwords.check(&one, b"a").await);
@@ -157,9 +160,9 @@ mod tests {
     async fn hashes_of_etcd_are_understood() {
         // As etcd 3.4.23 wrote it for the password "p".
         let hash = PasswordHash::new("$2a$10$Nswzsie2QquyaqkQSCoG2uojgPcepFB/xU1NODDoIHRIKE5O91k9G");
-        assert!(Passwords::default().check(&hash, b"p").await);
-        assert!(!Passwords::default().check(&hash, b"wrong").await);
-        assert!(!Passwords::default().check(&PasswordHash::new("no hash"), b"wrong").await);
+        assert!(Passwords::new().unwrap().check(&hash, b"p").await);
+        assert!(!Passwords::new().unwrap().check(&hash, b"wrong").await);
+        assert!(!Passwords::new().unwrap().check(&PasswordHash::new("no hash"), b"wrong").await);
     }
 
     #[test]

@@ -133,6 +133,7 @@ pub async fn run(
             threads.watchers.clone(),
             &inner_stop,
         )
+        .map_err(|cause| RunError::Failed(cause.to_string()))?
     };
     let client_stop = CancellationToken::new();
     let connections = TaskTracker::new();

@@ -20,7 +20,7 @@ use crate::raft::types::{CommittedLeader, RaftLogId, RaftMembership};
 pub async fn copy_alone(from: &Path, to: &Path) -> io::Result<Identity> {
     let (_, frozen) = folder::read(from).await?;
     let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", to.display()));
-    let identity = Identity { member: crate::raft::unique(), cluster: crate::raft::unique() };
+    let identity = Identity { member: crate::raft::unique()?, cluster: crate::raft::unique()? };
     std::fs::create_dir_all(to).map_err(named)?;
     if std::fs::read_dir(to).map_err(named)?.next().is_some() {
         return Err(named(io::Error::new(io::ErrorKind::AlreadyExists, "it is not empty")));

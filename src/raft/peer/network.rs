@@ -224,7 +224,7 @@ impl Link {
         file: &SnapshotFile,
     ) -> io::Result<SnapshotResponse<TypeConfig>> {
         let mut source = tokio::fs::File::open(&file.0).await?;
-        let id = crate::raft::unique();
+        let id = crate::raft::unique()?;
         let mut offset = 0;
         loop {
             let mut data = Vec::with_capacity(CHUNK_BYTES);

@@ -225,7 +225,7 @@ struct Transfers {
 impl Transfers {
     async fn chunk(&mut self, id: u64, offset: u64, data: &[u8]) -> io::Result<()> {
         if offset == 0 {
-            let path = self.node.state().folder().incoming(crate::raft::unique());
+            let path = self.node.state().folder().incoming(crate::raft::unique()?);
             let file = File::create(&path).await?;
             self.open.insert(id, (path, file, 0));
         }

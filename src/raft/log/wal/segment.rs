@@ -153,7 +153,7 @@ impl Spare {
 
 /// Makes a file of zeros.
 fn make(folder: &Path, size: u64) -> io::Result<PathBuf> {
-    let path = folder.join(format!("{:016x}.part", crate::raft::unique()));
+    let path = folder.join(format!("{:016x}.part", crate::raft::unique()?));
     let made = fill(&path, size);
     if made.is_err() {
         // The room is needed, for example by snapshots. It is as good not to have been there.
