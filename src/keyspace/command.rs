@@ -1,6 +1,8 @@
 //! What the log can say: the replicated commands. Their binary form is the log's schema; new commands and fields go
 //! to the end.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::auth::AuthCommand;
@@ -153,4 +155,20 @@ pub enum Command {
     },
     /// A step of replacing everything by a backup.
     Restore(Restore),
+    /// The cluster was founded, or founded anew from what one member had; comes first after that. Takes no index.
+    Found {
+        /// The number drawn at this founding, never 0.
+        incarnation: u64,
+        /// Who took part, and by which data folder.
+        folders: BTreeMap<u64, u64>,
+    },
+    /// A member starts: it says which data folder it has, and which run of it this is. Takes no index.
+    Introduce {
+        /// The member.
+        id: u64,
+        /// The number of its data folder, never 0.
+        folder: u64,
+        /// Its run, higher at each start of the same folder.
+        run: u64,
+    },
 }

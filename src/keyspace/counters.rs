@@ -75,13 +75,15 @@ impl Counters {
                 self.deletes.count(error.is_none());
                 self.creates.success += u64::from(error.is_none());
             }
-            // These count where they are carried out, a new member when it says its name; the last three etcd has not.
+            // These count where they are carried out, a new member when it says its name; the last five etcd has not.
             Command::Expire
             | Command::Publish { .. }
             | Command::Auth(_)
             | Command::AddMember { .. }
             | Command::PromoteMember { .. }
             | Command::KeepOnlyMember { .. }
+            | Command::Found { .. }
+            | Command::Introduce { .. }
             | Command::Restore(_) => {}
         }
     }

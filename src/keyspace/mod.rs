@@ -185,7 +185,9 @@ impl Keyspace {
             | Command::UpdateMember { .. }
             | Command::RemoveMember { .. }
             | Command::PromoteMember { .. }
-            | Command::KeepOnlyMember { .. } => {
+            | Command::KeepOnlyMember { .. }
+            | Command::Found { .. }
+            | Command::Introduce { .. } => {
                 self.index += self.change_members(command)?;
                 return Ok(self.applied(None));
             }
@@ -248,6 +250,14 @@ impl Keyspace {
                 let gone = self.roster.keep_only(*id, peer_urls);
                 gone.iter().for_each(|id| self.members.forget(*id));
                 return Ok(2 * gone.len() as u64);
+            }
+            Command::Found { incarnation, folders } => {
+                self.roster.found(*incarnation, folders);
+                return Ok(0);
+            }
+            Command::Introduce { id, folder, run } => {
+                self.roster.introduce(*id, *folder, *run)?;
+                return Ok(0);
             }
             _ => return Ok(0),
         }

@@ -279,6 +279,8 @@ fn weight(command: &Command) -> usize {
         | Command::UpdateMember { .. }
         | Command::RemoveMember { .. }
         | Command::PromoteMember { .. }
-        | Command::KeepOnlyMember { .. } => 64,
+        | Command::KeepOnlyMember { .. }
+        | Command::Found { .. }
+        | Command::Introduce { .. } => 64,
     }
 }

@@ -14,6 +14,17 @@ pub struct Seat {
     pub peer_urls: Vec<String>,
     /// It gets every change and never votes: a read replica.
     pub replica: bool,
+    /// The number of the data folder that it was introduced with; 0 until it was.
+    pub folder: u64,
+    /// Its newest run that the cluster was told of; 0 before the first.
+    pub run: u64,
+}
+
+impl Seat {
+    /// The seat of a member that has not started yet.
+    fn empty(peer_urls: Vec<String>, replica: bool) -> Self {
+        Self { peer_urls, replica, folder: 0, run: 0 }
+    }
 }
 
 /// Why a change of members is refused.
@@ -40,6 +51,9 @@ pub enum MemberError {
     /// The members have changed since the caller looked at them.
     #[error("the members have changed meanwhile")]
     Stale,
+    /// The member was introduced with another data folder, which it no longer has.
+    #[error("the member has run before with another data folder")]
+    OtherFolder,
 }
 
 /// The members and the ids that were removed.
@@ -48,6 +62,7 @@ pub struct Roster {
     members: BTreeMap<u64, Seat>,
     removed: BTreeSet<u64>,
     version: u64,
+    incarnation: u64,
 }
 
 impl Roster {
@@ -71,10 +86,21 @@ impl Roster {
         self.version
     }
 
+    /// The number drawn when the cluster was founded; 0 before that is known.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// The data folder that every member was introduced with; without those that were not yet.
+    pub fn folders(&self) -> BTreeMap<u64, u64> {
+        let introduced = self.members.iter().filter(|(_, seat)| seat.folder != 0);
+        introduced.map(|(id, seat)| (*id, seat.folder)).collect()
+    }
+
     /// Takes over the first members, or those of data that was written before there was a roster.
     pub(in crate::keyspace) fn seed(&mut self, members: impl IntoIterator<Item = (u64, Vec<String>)>) {
         assert!(self.members.is_empty(), "only an empty roster is seeded");
-        let seat = |(id, peer_urls)| (id, Seat { peer_urls, replica: false });
+        let seat = |(id, peer_urls)| (id, Seat::empty(peer_urls, false));
         self.members = members.into_iter().map(seat).collect();
         self.version += 1;
     }
@@ -92,7 +118,7 @@ impl Roster {
             return Err(MemberError::IdExists);
         }
         self.check_urls(id, peer_urls)?;
-        self.members.insert(id, Seat { peer_urls: peer_urls.to_vec(), replica });
+        self.members.insert(id, Seat::empty(peer_urls.to_vec(), replica));
         self.version += 1;
         Ok(())
     }
@@ -137,9 +163,35 @@ impl Roster {
         let gone: Vec<u64> = self.members.keys().copied().filter(|other| *other != id).collect();
         self.removed.extend(&gone);
         self.removed.remove(&id);
-        self.members = BTreeMap::from([(id, Seat { peer_urls: peer_urls.to_vec(), replica: false })]);
+        self.members = BTreeMap::from([(id, Seat::empty(peer_urls.to_vec(), false))]);
         self.version += 1;
         gone
+    }
+
+    /// The cluster is that of this founding from now on; what was known of data folders belongs to an earlier one.
+    /// Nothing that was decided on an earlier version is harmed by it.
+    pub(in crate::keyspace) fn found(&mut self, incarnation: u64, folders: &BTreeMap<u64, u64>) {
+        self.incarnation = incarnation;
+        for (id, seat) in &mut self.members {
+            (seat.folder, seat.run) = (folders.get(id).copied().unwrap_or_default(), 0);
+        }
+    }
+
+    /// A member says which data folder it has: the first that it says counts until it is removed.
+    pub(in crate::keyspace) fn introduce(
+        &mut self,
+        id: u64,
+        folder: u64,
+        run: u64,
+    ) -> Result<(), MemberError> {
+        self.check_there(id)?;
+        match self.members.get_mut(&id) {
+            Some(seat) if seat.folder == 0 || seat.folder == folder => {
+                (seat.folder, seat.run) = (folder, seat.run.max(run));
+                Ok(())
+            }
+            _ => Err(MemberError::OtherFolder),
+        }
     }
 
     fn check_there(&self, id: u64) -> Result<(), MemberError> {
@@ -212,6 +264,39 @@ mod tests {
         roster.remove(1, Some(seen)).unwrap();
         assert_eq!(roster.remove(2, Some(seen)), Err(MemberError::Stale));
         assert!(roster.get(2).is_some());
+    }
+
+    #[test]
+    fn a_member_is_introduced_once_and_with_another_folder_only_after_it_was_removed_and_added() {
+        let mut roster = two();
+        roster.found(77, &BTreeMap::from([(1, 11)]));
+        assert_eq!((roster.incarnation(), roster.folders()), (77, BTreeMap::from([(1, 11)])));
+        roster.introduce(2, 22, 5).unwrap();
+        roster.introduce(2, 22, 9).unwrap();
+        roster.introduce(2, 22, 7).unwrap();
+        assert_eq!(
+            roster.get(2).map(|seat| (seat.folder, seat.run)),
+            Some((22, 9)),
+            "said late, it counts for nothing"
+        );
+        assert_eq!(roster.introduce(2, 23, 10), Err(MemberError::OtherFolder));
+        assert_eq!(roster.introduce(1, 12, 1), Err(MemberError::OtherFolder));
+        roster.remove(2, None).unwrap();
+        assert_eq!(roster.introduce(2, 22, 10), Err(MemberError::Removed));
+        assert_eq!(roster.introduce(3, 23, 10), Err(MemberError::NoSuchMember));
+        roster.add(3, &urls(2), false).unwrap();
+        roster.introduce(3, 23, 10).unwrap();
+    }
+
+    #[test]
+    fn a_founding_anew_forgets_the_folders_of_the_one_before() {
+        let mut roster = two();
+        roster.found(77, &BTreeMap::from([(1, 11), (2, 22)]));
+        roster.introduce(1, 11, 4).unwrap();
+        roster.keep_only(1, &urls(1));
+        roster.found(78, &BTreeMap::from([(1, 11)]));
+        assert_eq!(roster.get(1).map(|seat| (seat.folder, seat.run)), Some((11, 0)));
+        assert_eq!(roster.incarnation(), 78);
     }
 
     #[test]

@@ -233,7 +233,8 @@ fn refusal(error: StoreError, id: &str) -> Refusal {
         MemberError::NoSuchMember => (StatusCode::NOT_FOUND, format!("No such member: {id}")),
         MemberError::Removed => (StatusCode::GONE, format!("Member permanently removed: {id}")),
         MemberError::Voter => (StatusCode::CONFLICT, format!("Member {id} is no read replica")),
-        MemberError::LastVoter | MemberError::Stale => return server_error(),
+        // Members introduce themselves over their own port.
+        MemberError::LastVoter | MemberError::Stale | MemberError::OtherFolder => return server_error(),
     };
     Refusal(status, words)
 }
