@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Failure, block_on, logging};
 use crate::agent::{self, facts};
 use crate::client::Client;
+use crate::clock::wall_time;
 use crate::config::{AgentFragment, AgentSettings};
 use crate::systemd::{Bus, systemd1};
 
@@ -23,11 +24,11 @@ pub(super) fn run(_args: Args, context: &Context) -> Result<(), Failure> {
     let mut client_settings = context.client_settings()?;
     // A request that takes longer than this is of no use to a presence that has to be refreshed in time.
     client_settings.request_timeout = client_settings.request_timeout.min(settings.presence_ttl / 4);
-    logging::init();
+    logging::init()?;
     block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop)?;
-        let info = facts::gather(&settings, format!("{:.0}", jiff::Timestamp::now())).map_err(explained)?;
+        let info = facts::gather(&settings, format!("{:.0}", wall_time())).map_err(explained)?;
         let client = Client::new(&client_settings).map_err(explained)?;
         let systemd = systemd1::connect(Bus::system()).await.map_err(explained)?;
         agent::run(&settings, client, systemd, info, stop).await.map_err(explained)

@@ -1,15 +1,18 @@
 //! Where a daemon's log goes: to the journal when systemd started it (with levels and fields), else to standard
-//! error. `MUSTER_LOG` takes tracing-subscriber's filter syntax, such as `debug` or `muster::raft=trace`.
+//! error. `MUSTER_LOG` takes levels, for everything and for modules, such as `debug` or `info,muster::raft=trace`.
 
+use std::env::VarError;
 use std::io::IsTerminal;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::{layer::SubscriberExt, reload, util::SubscriberInitExt};
 
+use super::Failure;
 use crate::store::log_level;
 
-/// What is logged when nobody says otherwise.
-const FILTER: &str = "info,openraft=error";
+/// The variable that says what is logged.
+const VARIABLE: &str = "MUSTER_LOG";
 
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +26,23 @@ pub(super) enum Output {
 }
 
 /// Starts logging. Call once, in daemons only: commands print to the terminal themselves.
-pub(super) fn init() {
-    init_as(FILTER, Output::Journal);
+///
+/// # Errors
+/// As [`init_as`].
+pub(super) fn init() -> Result<(), Failure> {
+    init_as(LevelFilter::INFO, Output::Journal)
 }
 
-/// Starts logging with another filter, over which `MUSTER_LOG` still wins, and to another place. Call once.
-pub(super) fn init_as(filter: &str, output: Output) {
-    let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+/// Starts logging at another level, over which `MUSTER_LOG` still wins, and to another place. Call once.
+///
+/// # Errors
+/// `MUSTER_LOG` cannot be read.
+pub(super) fn init_as(level: LevelFilter, output: Output) -> Result<(), Failure> {
+    let filter = match std::env::var(VARIABLE) {
+        Ok(wanted) if !wanted.is_empty() => targets(&wanted)?,
+        Ok(_) | Err(VarError::NotPresent) => filter(level),
+        Err(error @ VarError::NotUnicode(_)) => return Err(unreadable(error)),
+    };
     let (filter, handle) = reload::Layer::new(filter);
     log_level::install(move |level| handle.reload(self::filter(level)).map_err(|error| error.to_string()));
     let to_journal = output == Output::Journal && connected_to_journal();
@@ -46,16 +59,27 @@ pub(super) fn init_as(filter: &str, output: Output) {
             registry.with(lines.with_writer(std::io::stderr).with_ansi(colours)).init();
         }
     }
+    Ok(())
+}
+
+/// Reads levels as `MUSTER_LOG` has them.
+fn targets(wanted: &str) -> Result<Targets, Failure> {
+    wanted.parse().map_err(unreadable)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Failure {
+    let expected = "expected levels such as debug or info,muster::raft=trace";
+    Failure::usage(format!("{VARIABLE}: {expected}: {error}"))
 }
 
 /// What is logged at a level. Openraft tells of each step at debug, and of every lost connection at its own warn.
-fn filter(level: LevelFilter) -> EnvFilter {
+fn filter(level: LevelFilter) -> Targets {
     let raft = match level {
         LevelFilter::TRACE => LevelFilter::TRACE,
         LevelFilter::DEBUG => LevelFilter::INFO,
         _ => LevelFilter::ERROR,
     };
-    EnvFilter::new(format!("{level},openraft={raft}"))
+    Targets::new().with_default(level).with_target("openraft", raft)
 }
 
 /// Whether standard error is the journal's stream: `JOURNAL_STREAM` holds its device and inode (systemd.exec(5)).
@@ -63,4 +87,37 @@ fn connected_to_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(stat) = nix::sys::stat::fstat(std::io::stderr()) else { return false };
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn levels_are_read_for_everything_and_for_modules() {
+        let chosen = targets("warn,muster::raft=trace").unwrap();
+        assert!(chosen.would_enable("muster::raft::node", &Level::TRACE));
+        assert!(chosen.would_enable("muster::store", &Level::WARN));
+        assert!(!chosen.would_enable("muster::store", &Level::INFO));
+    }
+
+    #[test]
+    fn levels_that_cannot_be_read_are_wrong_use() {
+        for wrong in ["muster=loud", "a=b=c"] {
+            let failure = targets(wrong).unwrap_err();
+            assert_eq!(failure.code, crate::cli::USAGE);
+            assert!(failure.message.starts_with("MUSTER_LOG: expected levels"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn openraft_says_less_than_the_rest_unless_all_is_asked_for() {
+        let is_heard = |level: LevelFilter, of: Level| filter(level).would_enable("openraft::core", &of);
+        assert!(is_heard(LevelFilter::INFO, Level::ERROR) && !is_heard(LevelFilter::INFO, Level::WARN));
+        assert!(is_heard(LevelFilter::DEBUG, Level::INFO) && !is_heard(LevelFilter::DEBUG, Level::DEBUG));
+        assert!(is_heard(LevelFilter::TRACE, Level::TRACE));
+        assert!(filter(LevelFilter::INFO).would_enable("muster::agent", &Level::INFO));
+    }
 }

@@ -30,7 +30,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let settings = RebootdSettings::try_from(fragment)?;
     let id = this_machine::or_this(args.machine)?;
     let client_settings = context.client_settings()?;
-    logging::init();
+    logging::init()?;
     block_on(async {
         let client = Client::new(&client_settings).map_err(Failure::new)?;
         tracing::info!("coordinating reboots of machine {id} in group {}", settings.group);

@@ -183,7 +183,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if settings.join.is_some() && settings.join_as.is_none() {
         settings.join_as = context.client_settings()?.credentials;
     }
-    logging::init();
+    logging::init()?;
     serve(settings)
 }
 

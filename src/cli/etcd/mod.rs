@@ -10,8 +10,10 @@ mod line;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tracing::level_filters::LevelFilter;
+
 use super::logging::{self, Output};
-use super::store;
+use super::{Failure, store};
 use crate::config::{StoreFragment, StoreSettings, section_of};
 use crate::store::http::ETCD_VERSION;
 use flags::{Fate, Flag};
@@ -70,19 +72,19 @@ fn run(arguments: &[String]) -> Result<(), Refusal> {
     };
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let plan = Plan::make(given, &environment)?;
-    let filter = format!("{},openraft=error", plan.level);
-    logging::init_as(&filter, plan.output);
+    let failed = |failure: Failure| Refusal::of_flags(format!("etcd: {}", failure.message));
+    logging::init_as(plan.level, plan.output).map_err(failed)?;
     for note in &plan.notes {
         tracing::warn!("{note}");
     }
-    store::serve(plan.settings).map_err(|failure| Refusal::of_flags(format!("etcd: {}", failure.message)))
+    store::serve(plan.settings).map_err(failed)
 }
 
 /// What the flags come to.
 #[derive(Debug)]
 struct Plan {
     settings: StoreSettings,
-    level: &'static str,
+    level: LevelFilter,
     output: Output,
     /// What the log has to say about flags.
     notes: Vec<String>,
@@ -94,7 +96,7 @@ impl Plan {
         let (from_environment, mut notes) = line::from_environment(environment, &given)?;
         given.extend(from_environment);
         let mut texts = own_variables(environment);
-        let (mut level, mut output) = ("info", Output::Journal);
+        let (mut level, mut output) = (LevelFilter::INFO, Output::Journal);
         for Given { flag, text, source } in &given {
             match flag.fate {
                 // As in etcd, where no value is as good as no flag.
@@ -139,15 +141,15 @@ fn log_as(
     flag: &Flag,
     text: &str,
     source: &Source,
-    level: &mut &'static str,
+    level: &mut LevelFilter,
     output: &mut Output,
     notes: &mut Vec<String>,
 ) -> Result<(), Refusal> {
     match (flag.name, text) {
-        ("debug", "true") | ("log-level", "debug") => *level = "debug",
+        ("debug", "true") | ("log-level", "debug") => *level = LevelFilter::DEBUG,
         ("debug", _) | ("log-level", "" | "info") => {}
-        ("log-level", "warn") => *level = "warn",
-        ("log-level", "error" | "panic" | "fatal") => *level = "error",
+        ("log-level", "warn") => *level = LevelFilter::WARN,
+        ("log-level", "error" | "panic" | "fatal") => *level = LevelFilter::ERROR,
         ("log-level", other) => {
             let message =
                 format!("{source}: \"{other}\" is not one of debug, info, warn, error, panic, fatal");

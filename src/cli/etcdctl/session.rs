@@ -5,13 +5,17 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use url::Url;
 
 use super::endpoints;
 use super::flags::{Parsed, Signed};
-use crate::cli::kv::output::{Form, Output, REFUSED, Voice};
+use crate::cli::kv::output::{Form, Output, REFUSED};
 use crate::cli::terminal::password;
+use crate::cli::terminal::say::Voice;
 use crate::cli::{Failure, Format};
 use crate::client::srv;
 use crate::client::{CURL, Client, ClientError};
@@ -225,14 +229,14 @@ fn list(urls: &[Url], separator: &str) -> String {
 
 /// From now on each request is shown on standard error.
 fn show_requests() {
-    let shown = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!("off,{CURL}=debug")))
+    let requests = Targets::new().with_target(CURL, LevelFilter::DEBUG);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .without_time()
         .with_level(false)
         .with_target(false)
-        .with_ansi(false)
-        .try_init();
+        .with_ansi(false);
+    let shown = tracing_subscriber::registry().with(requests).with(lines).try_init();
     // Nothing else listens in this process; if it did, it would hear of the requests.
     debug_assert!(shown.is_ok(), "{shown:?}");
 }

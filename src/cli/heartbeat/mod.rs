@@ -103,7 +103,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         (None, Some(unit)) => {
             let unit = unit_name(&unit)?;
             let pulse = args.beat.pulse(&unit.clone().into(), Source::Unit, context)?;
-            logging::init();
+            logging::init()?;
             block_on(follow(unit, pulse))
         }
         (None, None) => {
@@ -115,7 +115,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
                 None => command::name_of(&args.command[0])?,
             };
             let pulse = args.beat.pulse(&name, Source::Command, context)?;
-            logging::init();
+            logging::init()?;
             command::run(&args.command, pulse)
         }
     }

@@ -1,14 +1,15 @@
 //! What Prometheus is told of how things stand: looked up when it asks, so that it costs nothing until then.
 
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::process::Process;
 use crate::raft::metrics::{gauge, registered};
 use crate::store::Store;
 
 /// The gauges.
 #[derive(Debug)]
 pub struct Gauges {
+    process: Process,
     has_leader: IntGauge,
     is_leader: IntGauge,
     is_learner: IntGauge,
@@ -39,11 +40,11 @@ impl Gauges {
     /// # Errors
     /// Another figure has one of the names.
     pub fn new(r: &Registry) -> prometheus::Result<Self> {
-        r.register(Box::new(ProcessCollector::for_self()))?;
         let info = IntGaugeVec::new(Opts::new("muster_build_info", "1, with the version."), &["version"])?;
         registered(r, info)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let matched = Opts::new("muster_raft_matched_index", "On the leader: how far a member's log agrees.");
         Ok(Self {
+            process: Process::new(r)?,
             has_leader: gauge(r, "etcd_server_has_leader", "1 if a leader is known.")?,
             is_leader: gauge(r, "etcd_server_is_leader", "1 if this member leads.")?,
             is_learner: gauge(r, "etcd_server_is_learner", "1 if this member has no vote.")?,
@@ -76,6 +77,7 @@ impl Gauges {
     pub fn text(&self, store: &Store) -> Result<Vec<u8>, String> {
         self.look_at_raft(store).map_err(|error| error.to_string())?;
         self.look_at_keys(store);
+        self.process.look().map_err(|error| error.to_string())?;
         let (open, most) = store.limits().connections();
         set(&self.connections, open as u64);
         set(&self.connections_limit, most as u64);
