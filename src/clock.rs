@@ -1,8 +1,9 @@
 //! Time as data. The replicated core never reads a clock: the leader stamps every log entry, and everyone else takes
-//! the stamp from the entry. This file is the only one that reads the wall clock.
+//! the stamp from the entry. This file is the only one that reads the wall clock (`tests/layout.rs` sees to it).
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds in a second.
@@ -24,6 +25,11 @@ pub fn wall_nanos() -> i64 {
         Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_nanos()).unwrap_or(i64::MAX),
     }
+}
+
+/// This machine's wall clock; for showing, never for deciding.
+pub fn wall_time() -> Timestamp {
+    Timestamp::now()
 }
 
 /// Longest step that the cluster clock takes between two readings. A process that was stopped for longer, or a

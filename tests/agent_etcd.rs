@@ -11,6 +11,7 @@ use muster::client::{Client, DeleteOptions, GetOptions, PutOptions};
 use muster::config::{AgentFragment, AgentSettings, ClientSettings};
 use muster::ids::UnitName;
 use muster::model::machine::MachineInfo;
+use muster::model::options::Options;
 use muster::model::unit::{Desired, ScheduleRecord, UnitRecord, UnitState};
 use muster::model::{self, unitfile};
 use muster::systemd::Systemd;
@@ -96,7 +97,7 @@ async fn want(client: &Client, unit: &str, text: &str, desired: Desired, generat
     let (unit, hash) = (name(unit), unitfile::hash(text));
     let put = |value: String| PutOptions { value: Some(value), ..Default::default() };
     client.put(&model::file(&hash), &put(text.into())).await.expect("a text");
-    let options = unitfile::options(&unit, text).expect("options");
+    let options = Options::read(&unit, text).expect("options");
     let record = UnitRecord { hash, options, desired, generation, partition: Default::default() };
     let value = serde_json::to_string(&record).expect("a record");
     client.put(&model::unit(&unit), &put(value)).await.expect("a record");

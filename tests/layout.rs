@@ -1,5 +1,8 @@
 //! The layout guards itself: these tests read the sources, without comments, strings and tests in them.
 
+#[path = "layout/circles.rs"]
+mod circles;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,17 +25,30 @@ const PURE: [&str; 13] = [
 ];
 
 /// What no pure room may name: runtimes, disks, buses, clocks, chance, hash order, files, sockets.
-const IMPURE: [&str; 10] = [
+const IMPURE: [&str; 12] = [
     "tokio",
     "sled",
     "zbus",
     "SystemTime",
     "Instant",
     "Timestamp::now",
+    "wall_nanos",
+    "wall_time",
     "HashMap",
     "HashSet",
     "std::fs",
     "std::net",
+];
+
+/// What reads the wall clock, in the standard library and in crates that are at hand.
+const WALL_CLOCK: [&str; 7] = [
+    "SystemTime::now",
+    "UNIX_EPOCH",
+    "Timestamp::now",
+    "Zoned::now",
+    "Utc::now",
+    "Local::now",
+    "CLOCK_REALTIME",
 ];
 
 /// Crates of the outside world, each with the only room that may name it.
@@ -49,12 +65,24 @@ const OUTSIDE: [(&str, &str); 6] = [
 const BELOW: [(&str, &[&str]); 13] = [
     (
         "cli",
-        &["agent", "client", "config", "heartbeat", "ids", "model", "reboot", "schedule", "store", "systemd"],
+        &[
+            "agent",
+            "client",
+            "clock",
+            "config",
+            "heartbeat",
+            "ids",
+            "model",
+            "reboot",
+            "schedule",
+            "store",
+            "systemd",
+        ],
     ),
     ("agent", &["client", "config", "ids", "model", "schedule", "systemd"]),
-    ("schedule", &["client", "ids", "model"]),
-    ("reboot", &["client", "config", "ids", "model", "systemd"]),
-    ("heartbeat", &["client", "ids", "model", "systemd"]),
+    ("schedule", &["client", "clock", "ids", "model"]),
+    ("reboot", &["client", "clock", "config", "ids", "model", "systemd"]),
+    ("heartbeat", &["client", "clock", "ids", "model", "systemd"]),
     // A node that has no data yet finds its cluster as a client of others.
     ("store", &["client", "clock", "config", "keyspace", "raft"]),
     ("raft", &["clock", "keyspace"]),
@@ -130,6 +158,28 @@ fn modules_depend_downwards_only() {
             assert!(
                 used == module || below.contains(&used),
                 "src/{}: {module} must not use {used}",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let files = sources();
+    let files =
+        circles::Sources::read(files.iter().map(|source| (source.path.as_str(), source.code.as_str())));
+    let circles = files.circles();
+    assert!(circles.is_empty(), "these files use each other in a circle: {circles:#?}");
+}
+
+#[test]
+fn one_file_reads_the_wall_clock() {
+    for source in sources().iter().filter(|source| source.path != "clock.rs") {
+        for reading in WALL_CLOCK {
+            assert!(
+                !source.code.contains(reading),
+                "src/{} reads the wall clock: ask src/clock.rs",
                 source.path
             );
         }

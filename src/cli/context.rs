@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use super::kv::output::Voice;
 use super::terminal::password;
+use super::terminal::say::Voice;
 use crate::config::{ClientFragment, ClientSettings, Config, DEFAULT_PATHS, Section, Span};
 
 /// Flags that every command takes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use super::join::presentable;
+use super::store::urls::presentable;
 use super::{ConfigError, Section, Span};
 
 /// Where a store listens when nobody says otherwise.

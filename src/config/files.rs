@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Table;
 
-use super::join::presentable;
+use super::store::urls::presentable;
 use super::{AgentFragment, ClientFragment, ConfigError, HeartbeatFragment, RebootdFragment, StoreFragment};
 
 /// Every table a file may hold; only read to check the file, so that an error can name the place in it.

@@ -5,27 +5,23 @@
 //! of [`DEFAULT_PATHS`]; a later file wins over an earlier one, `MUSTER_SECTION_KEY` variables win over files.
 
 mod agent;
-mod bootstrap;
 mod client;
 mod env;
 mod error;
 mod files;
 mod heartbeat;
-mod join;
-mod legacy;
 mod rebootd;
 mod span;
 mod store;
 
 pub use agent::{AgentFragment, AgentSettings};
-pub use bootstrap::{Bootstrap, Registry, Srv, Surplus};
 pub use client::{ClientFragment, ClientSettings, Credentials};
 pub use env::section_of;
 pub use error::ConfigError;
 pub use heartbeat::{HeartbeatFragment, HeartbeatSettings};
 pub use rebootd::{RebootdFragment, RebootdSettings};
 pub use span::{Millis, Span};
-pub use store::{StoreFragment, StoreSettings};
+pub use store::{Bootstrap, Registry, Srv, StoreFragment, StoreSettings, Surplus};
 
 use std::path::PathBuf;
 

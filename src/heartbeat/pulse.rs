@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::HeartbeatError;
 use crate::client::{Client, DeleteOptions, PutOptions};
+use crate::clock::wall_time;
 use crate::ids::MachineId;
 use crate::model::Moment;
 use crate::model::beat::{Beat, BeatName, Source, heartbeat};
@@ -97,7 +96,7 @@ impl Pulse {
     }
 
     fn value(&self) -> Result<PutOptions, HeartbeatError> {
-        let since = Moment::new(Timestamp::now());
+        let since = Moment::new(wall_time());
         let beat = Beat { since, ttl: self.ttl, source: self.source, pid: self.pid };
         Ok(PutOptions {
             value: Some(serde_json::to_string(&beat)?),

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::json;
 use super::{Key, View};
 
 /// What was done; the names on the wire are etcd's.
@@ -71,12 +69,6 @@ impl Event {
     /// Where the change was.
     pub fn key(&self) -> &Key {
         &self.node.node.key
-    }
-
-    /// The answer to the caller and the line for watchers: JSON and a line feed. Made anew at each call: kept with the
-    /// event, it would take more memory than the event as long as history remembers it.
-    pub fn encoded(&self) -> Bytes {
-        json::event(self).into()
     }
 }
 

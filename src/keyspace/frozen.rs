@@ -3,12 +3,10 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::auth::Auth;
 use super::backup::BackupError;
 use super::backup::Staging;
-use super::{Blob, Counters, Event, History, Keyspace, Members, Node, Restored, Roster, Staged, Tree};
+use super::{Blob, Counters, History, Keyspace, Members, Past, Record, Roster, Staged, Tree};
 use crate::clock::Stamp;
 
 /// A keyspace that no longer changes.
@@ -24,47 +22,6 @@ pub struct Frozen {
     now: Stamp,
     past: Past,
     staging: Option<(Staged, Option<Box<Frozen>>)>,
-}
-
-/// What the history does not reach back to, and what earlier restores left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Past {
-    /// The last index whose change is no longer in the history; 0 for none.
-    pub cleared: u64,
-    /// The last restore.
-    pub restored: Option<Restored>,
-    /// What the cluster clock read when the lifetimes were written down, if they do not count yet.
-    pub base: Option<i64>,
-}
-
-/// One piece of a frozen keyspace. New kinds go to the end: the order is part of the snapshot's format.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Record {
-    /// Index, stamp and members; comes first.
-    Head {
-        /// The store's index.
-        index: u64,
-        /// The newest stamp.
-        now: Stamp,
-        /// What the members said of themselves.
-        members: Members,
-    },
-    /// A file or directory.
-    Node(Arc<Node>),
-    /// A recent change.
-    Event(Arc<Event>),
-    /// Users, roles and whether they matter; absent when they were never used.
-    Auth(Arc<Auth>),
-    /// How many operations were applied.
-    Counters(Counters),
-    /// Who belongs to the cluster.
-    Roster(Roster),
-    /// What is no longer in the history, and what earlier restores left behind; comes before the changes.
-    Past(Past),
-    /// A restore is under way.
-    Staging(Staged),
-    /// A record of what is staged, encoded: records never nest without end.
-    Staged(Blob),
 }
 
 impl Frozen {
@@ -121,7 +78,7 @@ impl Keyspace {
             staging: self
                 .staging
                 .as_ref()
-                .map(|staging| (staging.head.clone(), staging.freeze().map(Box::new))),
+                .map(|staging| (staging.head.clone(), staged(staging).map(Box::new))),
         }
     }
 
@@ -163,6 +120,11 @@ impl Keyspace {
         }
         Ok(())
     }
+}
+
+/// The keys that are staged; `None` before the first of them.
+fn staged(staging: &Staging) -> Option<Frozen> {
+    staging.check.index().map(|_| staging.keyspace.freeze())
 }
 
 /// Encodes a record that is staged. What came out of the log as bytes always goes back into bytes.

@@ -3,10 +3,20 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Event, Kind, Node, Tree, View};
 
+impl Event {
+    /// The answer to the caller and the line for watchers: JSON and a line feed. Made anew at each call: kept with the
+    /// event, it would take more memory than the event as long as history remembers it.
+    pub fn encoded(&self) -> Bytes {
+        event(self).into()
+    }
+}
+
 /// `{"action":…,"node":…,"prevNode":…}` and a line feed.
-pub fn event(event: &Event) -> Vec<u8> {
+fn event(event: &Event) -> Vec<u8> {
     let size = 256 + event.node.node.value().len() + event.prev.as_ref().map_or(0, |p| p.node.value().len());
     let mut out = Vec::with_capacity(size);
     out.extend_from_slice(b"{\"action\":\"");

@@ -14,18 +14,20 @@ mod history;
 mod json;
 mod members;
 mod ops;
+mod record;
 mod tree;
 
 pub use backup::{Check, Counts, Misplaced, Restore, RestoreError, Restored, Staged};
-pub use command::{Command, Compare, Content, Ttl};
+pub use command::{Command, Compare, Content};
 pub use counters::{Counters, Tally};
 pub use error::{KeyError, Refusal};
 pub use event::{Action, Change, Event};
-pub use frozen::{Frozen, Past, Record};
+pub use frozen::Frozen;
 pub use history::{History, Memory};
 pub use json::{string as json_string, timestamp};
 pub use members::{Attributes, MemberError, Members, Roster, Seat};
-pub use tree::{Blob, Deadline, Extent, Key, Kind, Node, Tree, View};
+pub use record::{Past, Record};
+pub use tree::{Blob, Deadline, Extent, Key, Kind, Node, Tree, Ttl, View};
 
 use std::sync::Arc;
 

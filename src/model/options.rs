@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::UnitName;
 
-use super::unitfile::{Entry, UnitFileError};
+use super::unitfile::{self, Entry, OptionsError, UnitFileError};
 
 /// Where a unit may run. Everything empty: anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,29 +32,6 @@ pub struct Options {
     pub replaces: Vec<String>,
 }
 
-/// Options that exclude each other, as in fleet.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OptionsError {
-    /// Two options that may not stand in one unit.
-    #[error("[X-Fleet]: {one}= and {other}= cannot be combined")]
-    Exclusive {
-        /// The first option.
-        one: &'static str,
-        /// The second option.
-        other: &'static str,
-    },
-    /// A unit that must and must not be on the same machine.
-    #[error("[X-Fleet]: MachineOf={target} matches the unit's own {by}={pattern}")]
-    Contradiction {
-        /// The unit it wants to be with.
-        target: UnitName,
-        /// `Conflicts` or `Replaces`.
-        by: &'static str,
-        /// The pattern that matches it.
-        pattern: String,
-    },
-}
-
 /// An option with the older names that fleet took for it as well.
 fn canonical(key: &str) -> Option<&'static str> {
     Some(match key {
@@ -69,11 +46,16 @@ fn canonical(key: &str) -> Option<&'static str> {
 }
 
 impl Options {
-    /// Reads the cluster's sections of a unit file.
+    /// Reads the cluster's sections of a unit file, with the specifiers `%n`, `%N`, `%p` and `%i` replaced for `unit`.
     ///
     /// # Errors
-    /// An unknown option, a bad value, or options that exclude each other.
-    pub fn from_entries(unit: &UnitName, entries: &[Entry]) -> Result<Self, UnitFileError> {
+    /// Anything in `[X-Fleet]` or `[X-Muster]` that is not understood, and what [`unitfile::parse`] refuses.
+    pub fn read(unit: &UnitName, text: &str) -> Result<Self, UnitFileError> {
+        Self::from_entries(unit, &unitfile::parse(text)?)
+    }
+
+    /// Reads the cluster's sections.
+    fn from_entries(unit: &UnitName, entries: &[Entry]) -> Result<Self, UnitFileError> {
         let mut options = Self::default();
         for entry in entries {
             let option = match entry.section.as_str() {
@@ -238,7 +220,6 @@ fn compile(pattern: &str) -> Result<glob::Pattern, glob::PatternError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::unitfile;
     use super::*;
 
     fn unit(name: &str) -> UnitName {
@@ -246,13 +227,13 @@ mod tests {
     }
 
     fn options(lines: &str) -> Result<Options, UnitFileError> {
-        unitfile::options(&unit("web@1.service"), &format!("[Service]\nExecStart=/x\n[X-Fleet]\n{lines}"))
+        Options::read(&unit("web@1.service"), &format!("[Service]\nExecStart=/x\n[X-Fleet]\n{lines}"))
     }
 
     #[test]
     fn a_unit_without_options_may_run_anywhere() {
         assert_eq!(
-            unitfile::options(&unit("a.service"), "[Unit]\nConflicts=b.service").unwrap(),
+            Options::read(&unit("a.service"), "[Unit]\nConflicts=b.service").unwrap(),
             Options::default()
         );
     }
@@ -298,7 +279,7 @@ mod tests {
     fn unknown_keys_name_key_and_line() {
         let error = options("Conflict=a").unwrap_err();
         assert_eq!(error.to_string(), "line 4: [X-Fleet] has no option Conflict=");
-        let error = unitfile::options(&unit("a.service"), "[X-Muster]\nReplicas=3").unwrap_err();
+        let error = Options::read(&unit("a.service"), "[X-Muster]\nReplicas=3").unwrap_err();
         assert_eq!(error.to_string(), "line 2: [X-Muster] has no option Replicas=");
     }
 

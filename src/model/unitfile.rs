@@ -7,8 +7,6 @@ use sha1::{Digest, Sha1};
 
 use crate::ids::UnitName;
 
-use super::options::{Options, OptionsError};
-
 /// One assignment in a unit file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -68,6 +66,29 @@ pub enum UnitFileError {
     Options(#[from] OptionsError),
 }
 
+/// Options that exclude each other, as in fleet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// Two options that may not stand in one unit.
+    #[error("[X-Fleet]: {one}= and {other}= cannot be combined")]
+    Exclusive {
+        /// The first option.
+        one: &'static str,
+        /// The second option.
+        other: &'static str,
+    },
+    /// A unit that must and must not be on the same machine.
+    #[error("[X-Fleet]: MachineOf={target} matches the unit's own {by}={pattern}")]
+    Contradiction {
+        /// The unit it wants to be with.
+        target: UnitName,
+        /// `Conflicts` or `Replaces`.
+        by: &'static str,
+        /// The pattern that matches it.
+        pattern: String,
+    },
+}
+
 /// Splits a unit file into its assignments, in order.
 ///
 /// # Errors
@@ -115,14 +136,6 @@ fn joined<'a>(first: &str, lines: &mut impl Iterator<Item = (usize, &'a str)>) -
 
 fn is_comment(line: &str) -> bool {
     line.starts_with(['#', ';'])
-}
-
-/// The cluster's options in a unit file, with the specifiers `%n`, `%N`, `%p` and `%i` replaced for `unit`.
-///
-/// # Errors
-/// Anything in `[X-Fleet]` or `[X-Muster]` that is not understood, and what [`parse`] refuses.
-pub fn options(unit: &UnitName, text: &str) -> Result<Options, UnitFileError> {
-    Options::from_entries(unit, &parse(text)?)
 }
 
 /// The SHA-1 of a unit's text in 40 hex digits: its key among the stored texts.

@@ -17,6 +17,7 @@ pub mod metrics;
 mod node;
 mod offline;
 mod peer;
+mod start;
 mod state;
 mod statistics;
 mod status;

@@ -13,17 +13,16 @@ use openraft::{ReadPolicy, ServerState};
 use super::identity::IdentityStore;
 use super::log::compaction;
 use super::log::store::LogStore;
-use super::membership::{reconcile, removal};
 use super::metrics::Metrics;
 use super::peer::network::{Lane, Peers};
 use super::peer::wire::{Hello, PeerRequest, PeerResponse};
-use super::state::machine::{Observer, StateMachine};
+use super::state::machine::{Observer, Raft, StateMachine};
 use super::statistics;
 use super::statistics::Statistics;
 use super::storage::{IDENTITY, Identity, Storage};
 use super::tasks::Tasks;
 use super::tuning::Tuning;
-use super::types::{Peer, Proposal, Raft, Ticket};
+use super::types::{Peer, Proposal, Ticket};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
@@ -39,7 +38,7 @@ pub struct Node {
     pub(super) peers: Peers,
     statistics: Arc<Statistics>,
     pub(super) election: Duration,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
 }
 
 /// Why a proposal or a read did not come about.
@@ -63,12 +62,11 @@ pub enum NodeError {
 }
 
 impl Node {
-    /// Starts the member. In a new data folder `members` become the first membership; all first members start with
-    /// the same. Without any, the node waits to be added.
+    /// Starts openraft with what is on disk; see [`Node::start`], which calls it.
     ///
     /// # Errors
-    /// What is on disk cannot be read, or openraft refuses the settings.
-    pub async fn start(
+    /// Those of [`Node::start`].
+    pub(super) async fn open(
         storage: Storage,
         identity: Identity,
         members: BTreeMap<u64, Peer>,
@@ -109,7 +107,7 @@ impl Node {
             "compaction of the log",
             compaction::run(raft.clone(), log.clone(), state.clone()),
         );
-        let node = Arc::new(Self {
+        Ok(Arc::new(Self {
             identity,
             raft,
             state,
@@ -119,10 +117,7 @@ impl Node {
             statistics,
             election: tuning.election,
             tasks,
-        });
-        node.tasks.spawn(&alarm, "the reconciliation of members", reconcile::run(node.clone()));
-        node.tasks.spawn(&alarm, "the look-out for this node's removal", removal::run(node.clone()));
-        Ok(node)
+        }))
     }
 
     /// This member and its cluster.

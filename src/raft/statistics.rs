@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::latency::{Latency, Rates};
 use super::metrics::Metrics;
-use super::types::Raft;
+use super::state::machine::Raft;
+use crate::clock::wall_time;
 
 /// Appends sent and received, how followers answer, and since when the leader of now leads.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Statistics {
             receiving: Mutex::default(),
             followers: Mutex::default(),
             heard: Mutex::new(Instant::now()),
-            leading: Mutex::new((Timestamp::now(), Instant::now())),
+            leading: Mutex::new((wall_time(), Instant::now())),
             removed: watch::Sender::new(false),
             metrics,
         }
@@ -128,7 +129,7 @@ pub async fn follow_leader(raft: Raft, statistics: Arc<Statistics>) {
                 None => tracing::info!("leader lost"),
             }
             lock(&statistics.followers).clear();
-            *lock(&statistics.leading) = (Timestamp::now(), Instant::now());
+            *lock(&statistics.leading) = (wall_time(), Instant::now());
         }
         if metrics.changed().await.is_err() {
             return;

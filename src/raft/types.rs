@@ -29,8 +29,6 @@ pub type RaftVote = Vote<leader_id_std::LeaderId<u64, u64>>;
 pub type RaftEntry = openraft::alias::EntryOf<TypeConfig>;
 /// A membership and the entry that set it.
 pub type RaftMembership = StoredMembership<CommittedLeader, u64, Peer>;
-/// The openraft instance of a node.
-pub type Raft = openraft::Raft<TypeConfig, crate::raft::state::machine::StateMachine>;
 
 /// A member as raft's membership knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

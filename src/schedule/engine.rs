@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, Client, ClientError, DeleteOptions, Mirror, PutOptions};
+use crate::clock::wall_time;
 use crate::ids::{MachineId, UnitName};
 use crate::model::tree::Tree;
 use crate::model::unit::ScheduleRecord;
@@ -206,7 +207,7 @@ impl<'a> Leader<'a> {
             Action::Wait { unit, reason } => (unit, None, reason.clone()),
             Action::Forget { unit } => return self.forget(unit).await.map(Some),
         };
-        let since = format!("{:.0}", jiff::Timestamp::now());
+        let since = format!("{:.0}", wall_time());
         let record = ScheduleRecord { machine, generation, reason, since, request };
         let seen = self.seen(unit);
         let put = PutOptions {

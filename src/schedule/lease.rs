@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, ClientError, DeleteOptions, GetOptions, Node, PutOptions};
+use crate::clock::wall_time;
 use crate::ids::MachineId;
 use crate::model::{ENGINE_LEASE, machine::EngineLease};
 
@@ -88,7 +89,7 @@ impl Lease {
 
     /// Creates the key, or takes over what an earlier process on this machine left, or waits until it is gone.
     async fn try_take(&mut self) -> Result<Option<Tenure>, ClientError> {
-        let record = EngineLease { holder: self.me.clone(), since: format!("{:.0}", jiff::Timestamp::now()) };
+        let record = EngineLease { holder: self.me.clone(), since: format!("{:.0}", wall_time()) };
         self.value = serde_json::to_string(&record).unwrap_or_default();
         let asked = Instant::now();
         let put = PutOptions {

@@ -43,6 +43,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch as watched};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::wall_time;
 use crate::keyspace::auth::Auth;
 use crate::keyspace::{Command, Counters, History, Key, Refusal, Tally};
 use crate::raft::{Node, Replica};
@@ -110,7 +111,7 @@ impl Store {
         let commands = propose::Queue::start(node.clone(), pending.clone());
         let (reads, read_queue) = mpsc::channel(reads::QUEUE_READS);
         tokio::spawn(reads::run(node.clone(), read_queue));
-        let started = (Timestamp::now(), Instant::now());
+        let started = (wall_time(), Instant::now());
         // A new etcd has looked for its list of members in vain.
         let gets = Gets { success: AtomicU64::new(0), fail: AtomicU64::new(1) };
         let passwords = Passwords::new()?;

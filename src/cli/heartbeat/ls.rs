@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::cli::terminal::{span, table};
+use crate::cli::terminal::table;
 use crate::cli::{Context, Failure, Format, block_on};
 use crate::client::Client;
+use crate::clock::wall_time;
 use crate::heartbeat::list::{Line, list};
 use crate::model::beat::BeatName;
 
@@ -20,7 +21,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (lines, _) = block_on(async { list(&client, args.name.as_ref()).await.map_err(Failure::new) })?;
     match context.output {
         Format::Json => outln!("{}", serde_json::to_string(&lines).map_err(Failure::new)?),
-        Format::Simple | Format::Extended => out!("{}", table(&lines, Timestamp::now())),
+        Format::Simple | Format::Extended => out!("{}", table(&lines, wall_time())),
     }
     Ok(())
 }
@@ -37,7 +38,7 @@ pub(in crate::cli) fn table(lines: &[Line], now: Timestamp) -> String {
                 line.machine.to_string(),
                 line.state.to_string(),
                 beat.map(|beat| format!("{left} of {}s", beat.ttl)).unwrap_or(left),
-                beat.map(|beat| span::short(beat.since.seconds_until(now))).unwrap_or_default(),
+                beat.map(|beat| table::span(beat.since.seconds_until(now))).unwrap_or_default(),
                 beat.map(|beat| beat.source.to_string()).unwrap_or_default(),
                 beat.and_then(|beat| beat.pid).map(|pid| pid.to_string()).unwrap_or_default(),
             ]

@@ -1,10 +1,10 @@
 //! `muster heartbeat watch`.
 
-use jiff::Timestamp;
 use tokio::process::Command;
 
 use crate::cli::{Context, Failure, Format, block_on};
 use crate::client::Client;
+use crate::clock::wall_time;
 use crate::heartbeat::tracker::BeatChange;
 use crate::heartbeat::watch::watch;
 use crate::model::Moment;
@@ -41,7 +41,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 fn line(change: &BeatChange, output: Format) -> String {
-    let at = Moment::new(Timestamp::now());
+    let at = Moment::new(wall_time());
     match output {
         Format::Json => {
             let BeatChange { name, machine, event } = change;

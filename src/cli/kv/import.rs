@@ -4,12 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
 
 use super::old_snapshot::{Snapshot, Step};
 use super::output::{Output, REFUSED};
 use crate::cli::Failure;
 use crate::client::{Client, PutOptions};
+use crate::clock::wall_time;
 
 /// The shortest time to live that a key gets: those that are about to expire would be gone before anybody uses them.
 const SHORTEST_TTL_S: i64 = 300;
@@ -58,7 +58,7 @@ pub(in crate::cli) async fn import(
         Failure::with_code(1, "")
     })?;
     outln!("starting to import snapshot {} with {clients} clients", path.display());
-    let now = Timestamp::now();
+    let now = wall_time();
     let mut steps = Vec::new();
     for tree in std::iter::once("/").chain(hidden.iter().map(String::as_str)) {
         let Some(found) = snapshot.steps(tree, now) else {

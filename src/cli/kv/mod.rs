@@ -22,8 +22,9 @@ pub(super) mod write;
 use clap::Subcommand;
 
 use super::{Context, Failure, block_on};
+use crate::cli::terminal::say::Voice;
 use crate::client::Client;
-use output::{Form, Output, Voice};
+use output::{Form, Output};
 
 /// Read, write and watch keys
 #[derive(clap::Args, Debug)]

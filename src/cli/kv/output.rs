@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::render::{self, Shown};
-use crate::cli::terminal::say;
+use crate::cli::terminal::say::{self, Voice};
 use crate::cli::{Failure, Format};
 use crate::client::{Answer, ClientError, Event};
 
@@ -17,15 +17,6 @@ pub(in crate::cli) enum Form {
     Known(Format),
     /// etcdctl takes any word for a form, does what it was asked and complains instead of printing.
     Unknown(String),
-}
-
-/// Who speaks: that is heard on standard error only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Voice {
-    /// `muster kv`.
-    Muster,
-    /// The link `etcdctl`, whose words scripts may look for.
-    Etcdctl,
 }
 
 /// Standard output in the form the user asked for.

@@ -3,9 +3,10 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::output::{Output, Voice};
+use super::output::Output;
 use crate::cli::Failure;
 use crate::cli::terminal::password;
+use crate::cli::terminal::say::Voice;
 use crate::client::Client;
 
 /// Manage users and their roles

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::cli::terminal::{span, table};
+use crate::cli::terminal::table;
+use crate::clock::wall_time;
 use crate::reboot::overview::Overview;
 
 /// The lock and everybody who has to do with it.
@@ -10,7 +11,7 @@ pub(super) fn overview(overview: &Overview) -> String {
     let mut text = format!("Available: {}\nMax: {}\n", overview.available, overview.max);
     if !overview.machines.is_empty() {
         text.push('\n');
-        text.push_str(&machines(overview, Timestamp::now()));
+        text.push_str(&machines(overview, wall_time()));
     }
     text
 }
@@ -25,7 +26,7 @@ pub(in crate::cli) fn machines(overview: &Overview, now: Timestamp) -> String {
                 line.machine.to_string(),
                 if line.holds { "held".into() } else { String::new() },
                 line.phase.clone(),
-                line.since.map(|since| span::short(since.seconds_until(now))).unwrap_or_default(),
+                line.since.map(|since| table::span(since.seconds_until(now))).unwrap_or_default(),
                 line.reason.clone().unwrap_or_default(),
                 line.waits_for.clone().unwrap_or_default(),
             ]

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use crate::cli::terminal::this_machine;
 use crate::cli::{Failure, Format};
 use crate::client::{Client, ClientError, GetOptions};
+use crate::clock::wall_time;
 use crate::ids::MachineId;
 use crate::model::reboot::{Group, Request};
 use crate::model::{MACHINES, Moment, REBOOT};
@@ -59,7 +58,7 @@ impl Whom {
 pub(super) async fn request(args: Args, client: Client, group: Group, output: Format) -> Result<(), Failure> {
     let machines = if args.all { present(&client).await? } else { args.whom.or_this()? };
     let records = Records::new(client.clone(), group.clone());
-    let request = Request { since: Some(Moment::new(Timestamp::now())), reason: args.reason };
+    let request = Request { since: Some(Moment::new(wall_time())), reason: args.reason };
     for id in &machines {
         records.put_request(id, &request).await.map_err(Failure::new)?;
         match output {

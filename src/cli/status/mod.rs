@@ -6,6 +6,7 @@ mod report;
 
 use super::{Context, Failure, Format, block_on};
 use crate::client::Client;
+use crate::clock::wall_time;
 use crate::config::{RebootdFragment, RebootdSettings};
 
 /// The whole cluster on one screen.
@@ -32,7 +33,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     match context.output {
         Format::Json => outln!("{}", serde_json::to_string(&report).map_err(Failure::new)?),
-        Format::Simple | Format::Extended => out!("{}", render::screen(&report, jiff::Timestamp::now())),
+        Format::Simple | Format::Extended => out!("{}", render::screen(&report, wall_time())),
     }
     match report.without_keys() {
         Some(_) => Err(Failure::new("the store answers, but no key can be read: has it lost its quorum?")),

@@ -5,6 +5,5 @@ pub mod say;
 
 pub mod password;
 pub mod signals;
-pub mod span;
 pub mod table;
 pub mod this_machine;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, ErrorKind, IsTerminal, Stdin};
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 
 use crate::cli::Failure;
-use crate::cli::kv::output::Voice;
+use crate::cli::terminal::say::Voice;
 
 /// What Ctrl-C sends to a terminal that makes no signal of it.
 const INTERRUPT: u8 = 3;

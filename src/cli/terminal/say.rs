@@ -8,6 +8,15 @@ use crate::cli::Failure;
 /// Exit status of a program whose reader went away: 128 and the number of SIGPIPE, as shells report it.
 const READER_GONE: u8 = 141;
 
+/// Who speaks: that is heard on standard error only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Voice {
+    /// `muster kv`.
+    Muster,
+    /// The link `etcdctl`, whose words scripts may look for.
+    Etcdctl,
+}
+
 /// Prints text as it is.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use super::unit_name;
 use crate::cli::Failure;
 use crate::client::{Client, ClientError, GetOptions};
 use crate::ids::UnitName;
+use crate::model::options::Options;
 use crate::model::unit::UnitRecord;
 use crate::model::{self, unitfile};
 
@@ -86,7 +87,7 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn checked(unit: &UnitName, text: String) -> Result<Text, Failure> {
-    let options = unitfile::options(unit, &text).map_err(|error| Failure::new(format!("{unit}: {error}")))?;
+    let options = Options::read(unit, &text).map_err(|error| Failure::new(format!("{unit}: {error}")))?;
     let record = UnitRecord {
         hash: unitfile::hash(&text),
         options,

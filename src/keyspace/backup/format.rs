@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::check::{Check, Counts, Misplaced};
 use super::frame::{HEAD_BYTES, Head};
+use super::step::Digest;
 use crate::keyspace::Record;
 
 /// The first line without its version.
@@ -27,9 +28,6 @@ pub const FRAME_LIMIT: usize = 16 << 20;
 
 /// The number of records and the checksum.
 const TRAILER_BYTES: usize = 8 + 32;
-
-/// A SHA-256.
-pub type Digest = [u8; 32];
 
 /// Where a backup is from. New fields go to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,9 @@ mod check;
 mod format;
 pub mod frame;
 mod restore;
+mod step;
 
 pub use check::{Check, Counts, Misplaced};
-pub use format::{BackupError, Digest, FRAME_LIMIT, Info, Reader, Summary, Writer, records};
-pub use restore::{Restore, RestoreError, Restored, Staged, Staging};
+pub use format::{BackupError, FRAME_LIMIT, Info, Reader, Summary, Writer, records};
+pub use restore::Staging;
+pub use step::{Digest, Restore, RestoreError, Restored, Staged};

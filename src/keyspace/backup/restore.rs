@@ -2,84 +2,14 @@
 //! keyspace, on every node alike; one last entry puts them in its place if their checksum is the expected one. Until
 //! then nothing else is changed.
 
-use serde::{Deserialize, Serialize};
-
 use super::check::{Check, Counts};
-use super::format::{BackupError, Digest, link, records};
+use super::format::{BackupError, link, records};
+use super::step::{Digest, Restore, RestoreError, Restored, STAGED_LIMIT_BYTES, Staged};
 use crate::clock::NANOS;
-use crate::keyspace::{Applied, Blob, Deadline, Frozen, Keyspace, Node, Record};
+use crate::keyspace::{Applied, Deadline, Keyspace, Node, Record};
 
 /// What is staged is dropped when nothing was added to it for so long on the cluster clock.
 const ABANDONED_AFTER: i64 = 60 * NANOS;
-
-/// No more is staged, or one request could fill the memory of all nodes.
-const STAGED_LIMIT_BYTES: u64 = 8 << 30;
-
-/// One step of a restore. The steps may be repeated: each takes effect once. New kinds go to the end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Restore {
-    /// Begin; drops what another restore has staged.
-    Begin {
-        /// Names the restore; chosen by whoever asks for it.
-        id: u64,
-    },
-    /// Stage records.
-    Chunk {
-        /// Which restore.
-        id: u64,
-        /// Counts the chunks from 0.
-        number: u64,
-        /// Records one after another.
-        records: Blob,
-    },
-    /// Replace the keyspace by what is staged.
-    Commit {
-        /// Which restore.
-        id: u64,
-        /// How many chunks there must be.
-        chunks: u64,
-        /// Their checksum, see [`link`].
-        chain: Digest,
-    },
-    /// Drop what is staged.
-    Abort {
-        /// Which restore.
-        id: u64,
-    },
-}
-
-impl Restore {
-    /// Bytes that the step carries.
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::Chunk { records, .. } => records.len() + 32,
-            Self::Begin { .. } | Self::Commit { .. } | Self::Abort { .. } => 64,
-        }
-    }
-}
-
-/// Why a step of a restore was not taken. The keys are as they were.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// Nothing is staged under this name: it took too long, or another restore was begun.
-    #[error("the restore was given up because it rested too long or another one was begun: start it again")]
-    Gone,
-    /// A chunk is missing before this one.
-    #[error("chunk {expected} of the backup must come next")]
-    Order {
-        /// The number that is next.
-        expected: u64,
-    },
-    /// What came is no keyspace, or not what was announced. It is dropped.
-    #[error("the backup did not arrive as it was sent: {what}")]
-    Damaged {
-        /// What is wrong.
-        what: String,
-    },
-    /// It would need too much memory. What was staged is dropped.
-    #[error("the backup is larger than {} GiB", STAGED_LIMIT_BYTES >> 30)]
-    TooLarge,
-}
 
 impl From<BackupError> for RestoreError {
     fn from(error: BackupError) -> Self {
@@ -90,32 +20,12 @@ impl From<BackupError> for RestoreError {
     }
 }
 
-/// The last restore that took place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restored {
-    /// Which.
-    pub id: u64,
-    /// The store's index that it took.
-    pub index: u64,
-}
-
-/// What is staged, but for the keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Staged {
-    id: u64,
-    chunks: u64,
-    chain: Digest,
-    bytes: u64,
-    /// When the last chunk came, on the cluster clock.
-    touched: i64,
-}
-
 /// A keyspace that is being built beside the one in use.
 #[derive(Debug)]
 pub struct Staging {
     pub(in crate::keyspace) head: Staged,
-    check: Check,
-    keyspace: Box<Keyspace>,
+    pub(in crate::keyspace) check: Check,
+    pub(in crate::keyspace) keyspace: Box<Keyspace>,
 }
 
 impl Staging {
@@ -140,11 +50,6 @@ impl Staging {
         self.head.chain = link(&self.head.chain, chunk);
         self.head.touched = now;
         Ok(())
-    }
-
-    /// The keys that are staged; `None` before the first of them.
-    pub(in crate::keyspace) fn freeze(&self) -> Option<Frozen> {
-        self.check.index().map(|_| self.keyspace.freeze())
     }
 
     /// When it counts as abandoned, on the cluster clock.

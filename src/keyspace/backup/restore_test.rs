@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::Stamp;
 use crate::keyspace::auth::{AuthCommand, PasswordHash};
 use crate::keyspace::backup::{Info, Reader, Writer};
-use crate::keyspace::{Change, Command, Content, Key, KeyError, Refusal, Ttl};
+use crate::keyspace::{Blob, Change, Command, Content, Key, KeyError, Refusal, Ttl};
 
 fn key(path: &str) -> Key {
     Key::parse(path.as_bytes()).unwrap()

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{NANOS, Stamp};
-use crate::keyspace::command::Ttl;
-use crate::keyspace::{Blob, Key};
+use crate::keyspace::{Blob, Key, Ttl};
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

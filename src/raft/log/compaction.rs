@@ -6,9 +6,8 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 
 use super::store::LogStore;
-use crate::raft::state::machine::StateMachine;
+use crate::raft::state::machine::{Raft, StateMachine};
 use crate::raft::state::snapshot::Folder;
-use crate::raft::types::Raft;
 
 /// The log may always take this much, and beyond it as much as the newest snapshot.
 const LOG_BYTES: u64 = 64 << 20;

@@ -21,6 +21,9 @@ use crate::raft::metrics::{Metrics, observe};
 use crate::raft::tasks::Alarm;
 use crate::raft::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
 
+/// The openraft instance of a node.
+pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
 type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::{Driver, Way};
+use crate::clock::wall_time;
 use crate::model::Moment;
 use crate::model::reboot::{Holder, Phase, Request};
 use crate::reboot::gate::{self, Seen};
@@ -24,7 +23,7 @@ impl<H: Host> Driver<H> {
         // Somebody who locked for this machine before it wanted to reboot has reasons of their own.
         let operators_lock = self.lock.read().await?.semaphore.holds(&self.id);
         let holder = Holder {
-            since: request.since.unwrap_or_else(|| Moment::new(Timestamp::now())),
+            since: request.since.unwrap_or_else(|| Moment::new(wall_time())),
             boot_id: boot_id.to_string(),
             reason: request.reason,
             phase: Phase::Idle,

@@ -1,5 +1,6 @@
 //! The store's HTTP API: etcd's v2, over hyper and warp.
 
+mod accepted;
 mod answer;
 mod body;
 mod go;

@@ -7,10 +7,10 @@ use super::params::Params;
 use crate::keyspace::Key;
 use crate::store::Interest;
 use crate::store::http::Api;
+use crate::store::http::accepted::Accepted;
 use crate::store::http::answer;
 use crate::store::http::answer::{ApiError, Indexes};
 use crate::store::http::guard::Pass;
-use crate::store::http::server::service::Accepted;
 
 /// Accepts the watch, or refuses it when its past is gone. The answer has headers and no body yet. It ends when `pass`
 /// does.

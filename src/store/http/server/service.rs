@@ -13,8 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
 
 use super::watch_stream::{Framing, Watch};
-use crate::store::Subscription;
-use crate::store::http::guard::Pass;
+use crate::store::http::accepted::Accepted;
 use crate::store::http::metrics::Route;
 use crate::store::http::router::Router;
 
@@ -29,21 +28,6 @@ pub trait Answer {
 
 impl<B> Answer for Response<B> {
     type Body = B;
-}
-
-/// Put into the extensions of an answer whose body is a watch.
-#[derive(Clone)]
-pub struct Accepted(Arc<Mutex<Option<(Subscription, Pass)>>>);
-
-impl Accepted {
-    /// For this watch, as long as the pass is valid.
-    pub fn new(subscription: Subscription, pass: Pass) -> Self {
-        Self(Arc::new(Mutex::new(Some((subscription, pass)))))
-    }
-
-    fn take(self) -> Option<(Subscription, Pass)> {
-        self.0.lock().expect("accepted watch lock poisoned").take()
-    }
 }
 
 /// How far the exchange on one connection has come. Only its own task looks at it.

@@ -1,108 +1,15 @@
-//! `[store]`: one node of the replicated store.
+//! `[store]` checked: what one node of the store is started with.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use url::Url;
 
 use super::bootstrap::{self, Bootstrap};
-use super::{ConfigError, Credentials, Millis, Section, join, legacy};
-
-/// What one source says of the store. The names are etcd's, with `_` for `-`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreFragment {
-    /// The member's name.
-    pub name: Option<String>,
-    /// Where everything durable lies.
-    pub data_dir: Option<PathBuf>,
-    /// Where to listen for clients.
-    pub listen_client_urls: Option<Vec<String>>,
-    /// Where clients reach this member.
-    pub advertise_client_urls: Option<Vec<String>>,
-    /// Where to listen for other members.
-    pub listen_peer_urls: Option<Vec<String>>,
-    /// Where other members reach this member.
-    pub initial_advertise_peer_urls: Option<Vec<String>>,
-    /// The first members: `name=url,name=url`.
-    pub initial_cluster: Option<String>,
-    /// `new` or `existing`.
-    pub initial_cluster_state: Option<String>,
-    /// Keeps clusters with the same URLs apart.
-    pub initial_cluster_token: Option<String>,
-    /// Log entries between snapshots.
-    pub snapshot_count: Option<u64>,
-    /// Between two heartbeats of the leader.
-    pub heartbeat_interval: Option<Millis>,
-    /// Without a heartbeat for about this long, a follower calls an election.
-    pub election_timeout: Option<Millis>,
-    /// Changes that are remembered for watches in the past.
-    pub history_events: Option<u64>,
-    /// Bytes that they may take.
-    pub history_bytes: Option<u64>,
-    /// Client connections that are served at a time.
-    pub max_connections: Option<u64>,
-    /// Watches that may wait at a time.
-    pub max_watchers: Option<u64>,
-    /// The directory of a v2 store in which the first members find each other.
-    pub discovery: Option<String>,
-    /// What a node does that finds the cluster full: `learner`, which `proxy` means as well, or `exit`.
-    pub discovery_fallback: Option<String>,
-    /// An HTTP proxy on the way to the discovery URL.
-    pub discovery_proxy: Option<String>,
-    /// A domain whose SRV records name the first members.
-    pub discovery_srv: Option<String>,
-    /// What is added to the name of the SRV records.
-    pub discovery_srv_name: Option<String>,
-    /// The name server to ask for SRV records.
-    pub discovery_srv_resolver: Option<String>,
-    /// Listen on etcd's old ports, 4001 and 7001, as well.
-    pub legacy_ports: Option<bool>,
-    /// Where clients reach this member: etcd 0.4's `host:port`.
-    pub addr: Option<String>,
-    /// Where to listen for clients, if not everywhere: etcd 0.4's `host` or `host:port`.
-    pub bind_addr: Option<String>,
-    /// Where other members reach this member: etcd 0.4's `host:port`.
-    pub peer_addr: Option<String>,
-    /// Where to listen for other members, if not everywhere: etcd 0.4's `host` or `host:port`.
-    pub peer_bind_addr: Option<String>,
-    /// Client URLs of a cluster to join; a user and a password may stand in front of the host.
-    pub join: Option<Vec<String>>,
-    /// Join as a read replica.
-    pub read_replica: Option<bool>,
-    /// Start a cluster of this node alone from its data.
-    pub force_new_cluster: Option<bool>,
-}
-
-impl Section for StoreFragment {
-    const NAME: &'static str = "store";
-    const ALIASES: &'static [(&'static str, &'static str)] = &[
-        ("ETCD_NAME", "name"),
-        ("ETCD_DATA_DIR", "data_dir"),
-        ("ETCD_LISTEN_CLIENT_URLS", "listen_client_urls"),
-        ("ETCD_ADVERTISE_CLIENT_URLS", "advertise_client_urls"),
-        ("ETCD_LISTEN_PEER_URLS", "listen_peer_urls"),
-        ("ETCD_INITIAL_ADVERTISE_PEER_URLS", "initial_advertise_peer_urls"),
-        ("ETCD_INITIAL_CLUSTER", "initial_cluster"),
-        ("ETCD_INITIAL_CLUSTER_STATE", "initial_cluster_state"),
-        ("ETCD_INITIAL_CLUSTER_TOKEN", "initial_cluster_token"),
-        ("ETCD_SNAPSHOT_COUNT", "snapshot_count"),
-        ("ETCD_HEARTBEAT_INTERVAL", "heartbeat_interval"),
-        ("ETCD_ELECTION_TIMEOUT", "election_timeout"),
-        ("ETCD_DISCOVERY", "discovery"),
-        ("ETCD_DISCOVERY_FALLBACK", "discovery_fallback"),
-        ("ETCD_DISCOVERY_PROXY", "discovery_proxy"),
-        ("ETCD_DISCOVERY_SRV", "discovery_srv"),
-        ("ETCD_DISCOVERY_SRV_NAME", "discovery_srv_name"),
-        ("ETCD_ADDR", "addr"),
-        ("ETCD_BIND_ADDR", "bind_addr"),
-        ("ETCD_PEER_ADDR", "peer_addr"),
-        ("ETCD_PEER_BIND_ADDR", "peer_bind_addr"),
-        ("ETCD_FORCE_NEW_CLUSTER", "force_new_cluster"),
-    ];
-}
+use super::urls::{bad, parse_urls, same_urls, texts};
+use super::{StoreFragment, join, legacy};
+use crate::config::{ConfigError, Credentials, Millis};
 
 /// Checked settings of the store.
 #[derive(Clone, Debug)]
@@ -167,10 +74,6 @@ const MAX_WATCHERS: u64 = 100_000;
 
 /// An election needs a few missed heartbeats, or one late packet would call it.
 const HEARTBEATS_PER_ELECTION: u32 = 5;
-
-pub(super) fn bad(key: &str, message: impl std::fmt::Display) -> ConfigError {
-    ConfigError::key("store", key, message)
-}
 
 impl TryFrom<StoreFragment> for StoreSettings {
     type Error = ConfigError;
@@ -286,16 +189,6 @@ fn check_own_entry(
     Ok(())
 }
 
-/// Whether two lists hold the same URLs, in whatever order and with or without a slash at the end.
-pub(super) fn same_urls(one: &[String], other: &[String]) -> bool {
-    let sorted = |urls: &[String]| {
-        let mut urls: Vec<String> = urls.iter().map(|url| url.trim_end_matches('/').to_string()).collect();
-        urls.sort();
-        urls
-    };
-    sorted(one) == sorted(other)
-}
-
 /// Members of a cluster that exists may lack a name: those that have not started yet.
 fn parse_cluster(text: &str, nameless: bool) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
     let mut cluster: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -310,31 +203,6 @@ fn parse_cluster(text: &str, nameless: bool) -> Result<BTreeMap<String, Vec<Stri
         cluster.entry(name.to_string()).or_default().extend(texts(&urls));
     }
     Ok(cluster)
-}
-
-pub(super) fn parse_urls(key: &str, given: Vec<String>) -> Result<Vec<Url>, ConfigError> {
-    let parse = |text: &String| {
-        let shown = join::presentable(text);
-        let url = Url::parse(text)
-            .map_err(|e| bad(key, format!("\"{shown}\" is not a URL such as http://10.0.0.1:2379: {e}")))?;
-        if url.scheme() != "http" {
-            return Err(bad(key, format!("\"{shown}\" must start with http://")));
-        }
-        if url.host().is_none() || url.port_or_known_default().is_none() {
-            return Err(bad(key, format!("\"{shown}\" must name a host and a port")));
-        }
-        if !matches!(url.path(), "" | "/") {
-            return Err(bad(key, format!("\"{shown}\" must not contain a path")));
-        }
-        Ok(url)
-    };
-    let urls = given.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    if urls.is_empty() { Err(bad(key, "at least one URL is needed")) } else { Ok(urls) }
-}
-
-/// URLs as etcd writes them: without the slash that an empty path is.
-fn texts(urls: &[Url]) -> Vec<String> {
-    urls.iter().map(|url| url.as_str().trim_end_matches('/').to_string()).collect()
 }
 
 #[cfg(test)]

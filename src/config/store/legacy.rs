@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use super::store::{bad, same_urls};
-use super::{ConfigError, StoreFragment};
+use super::StoreFragment;
+use super::urls::{bad, same_urls};
+use crate::config::ConfigError;
 
 /// The ports on which etcd before 2.0 was found.
 const CLIENT_PORT: u16 = 4001;

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use url::Url;
 
-use super::store::bad;
-use super::{ConfigError, StoreFragment};
+use super::StoreFragment;
+use super::urls::bad;
+use crate::config::ConfigError;
 
 /// Where a node without data learns who the first members are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use url::{Url, form_urlencoded};
 
-use super::store::{bad, parse_urls};
-use super::{ConfigError, Credentials};
+use super::urls::{bad, parse_urls};
+use crate::config::{ConfigError, Credentials};
 
 /// The client URLs without the `user:password@` that they may hold, and that; all that hold one must hold the same.
 pub(super) fn parse(given: Vec<String>) -> Result<(Vec<Url>, Option<Credentials>), ConfigError> {
@@ -37,17 +37,6 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, ConfigError> {
 fn decoded(text: &str) -> String {
     let form = format!("={}", text.replace('+', "%2B").replace('&', "%26"));
     form_urlencoded::parse(form.as_bytes()).map(|(_, value)| value.into_owned()).collect()
-}
-
-/// A URL as it may be shown, though it cannot be read: nothing of what stands in front of an `@`.
-pub(super) fn presentable(text: &str) -> String {
-    match text.rsplit_once('@') {
-        None => text.into(),
-        Some((before, after)) => {
-            let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
-            format!("{scheme}…@{after}")
-        }
-    }
 }
 
 #[cfg(test)]
