@@ -27,6 +27,7 @@
 //! | [`store`] | one node: writes, reads, watches, members, discovery, backups, limits; the HTTP API below [`store::http`] | |
 //! | [`raft`] | openraft over a write-ahead log and over connections between members; membership, snapshots; the identity in sled | |
 //! | [`keyspace`] | the replicated state machine: tree, history, deadlines, users and roles, the list of members | pure |
+//! | [`format`](mod@format) | how what outlives a version is written: versions, first lines of files, records that grow | pure |
 //! | [`clock`] | time as data; the cluster clock | |
 //! | [`config`] | settings from files, environment and flags | |
 //! | [`ids`] | names from outside, parsed once | pure |
@@ -40,7 +41,7 @@
 //!   and `hickory_resolver` only in `client`.
 //! - Helpers never use `store`, `raft` or `keyspace`.
 //! - Dependencies never point up: `cli` > {`agent`, `schedule`, `reboot`, `heartbeat`} > {`client`, `systemd`, `model`}
-//!   > {`config`, `ids`}, and `store` > `raft` > `keyspace` > `clock`. `agent` stands above `schedule`.
+//!   > {`config`, `ids`}, and `store` > `raft` > `keyspace` > {`clock`, `format`}. `agent` stands above `schedule`.
 //! - `store` stands above `client` as well, because a node without data finds its cluster as a client of others.
 //! - The keyspace never reads a clock: the leader stamps each entry, and the stamp alone moves time.
 //! - Nothing is acknowledged before it is flushed, and no damage on disk is passed over.
@@ -76,6 +77,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod format;
 pub mod heartbeat;
 pub mod ids;
 pub mod keyspace;

@@ -455,7 +455,7 @@ fn a_backup_comes_from_any_node_that_answers() {
     cluster.nodes[0].kill();
     let output = run(&cluster.nodes, &["backup", "-"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(output.stdout.starts_with(b"muster backup 1\n"));
+    assert!(output.stdout.starts_with(b"muster backup 2 0.1\n"));
     assert!(text(&output.stderr).contains("Keys: 1"), "{}", text(&output.stderr));
     cluster.nodes[1].kill();
     let (status, said) = run_badly(&cluster.nodes, &["--timeout", "3s", "backup", "-"]);

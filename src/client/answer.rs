@@ -104,12 +104,19 @@ pub struct MemberStatus {
     pub running: Option<bool>,
     /// How many entries of the log it lacks, as far as the leader knows.
     pub lag: Option<u64>,
+    /// The highest version that it can do, as it said at its last start; `None` when it has never started.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 /// The answer to `GET /muster/v1/members`.
-#[derive(Deserialize)]
-pub(super) struct MemberStatuses {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatuses {
+    /// The members, by id.
     pub members: Vec<MemberStatus>,
+    /// The cluster's version: all members can do it. Only Muster has one.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 /// The answer to `GET /v2/members`.

@@ -18,7 +18,7 @@ mod request;
 mod tests;
 mod watch;
 
-pub use answer::{Answer, Event, Member, MemberStatus, Node, Role};
+pub use answer::{Answer, Event, Member, MemberStatus, MemberStatuses, Node, Role};
 pub use api::auth::{AuthRole, Right, Rights, User};
 pub use api::backup::{Download, TransferError, Upload};
 pub use api::directory::Directory;

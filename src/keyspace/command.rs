@@ -1,5 +1,9 @@
-//! What the log can say: the replicated commands. Their binary form is the log's schema; new commands and fields go
-//! to the end.
+//! What the log can say: the replicated commands. Their binary form is the log's schema (see [`crate::format`] and
+//! [`super::batch`]).
+//!
+//! A new command goes to the end of the enum and says in [`Command::since`] which version brings it; a new field goes
+//! to the end of its command. Structs inside of commands stay as they are: what they lack becomes a field of the
+//! command. What has users and roles or a restore in it grows as those enums do.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::AuthCommand;
 use super::{Blob, Key, Restore, Ttl};
+use crate::format::{LOWEST, Version};
 
-/// Conditions on the node as it is; all that are given must hold.
+/// Conditions on the node as it is; all that are given must hold. Stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compare {
     /// The value the node must have.
@@ -17,7 +22,7 @@ pub struct Compare {
     pub index: Option<u64>,
 }
 
-/// What a write does about a value and a lifetime.
+/// What a write does about a value and a lifetime. Stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// The new value; ignored when `refresh` is set.
@@ -100,6 +105,12 @@ pub enum Command {
         name: String,
         /// Its client URLs.
         client_urls: Vec<String>,
+        /// The highest version that it can do.
+        version: Version,
+        /// A remark, in the next version.
+        #[cfg(debug_assertions)]
+        #[serde(default, skip_serializing_if = "crate::format::is_before_next")]
+        remark: Option<String>,
     },
     /// Change users, roles or whether they matter.
     Auth(Box<AuthCommand>),
@@ -156,4 +167,28 @@ pub enum Command {
         /// Its run, higher at each start of the same folder.
         run: u64,
     },
+    /// The cluster reaches a version that all its members can do. Takes no index.
+    RaiseVersion {
+        /// The version.
+        version: Version,
+    },
+    /// A member remarks something: a command of the next version, which stays the last one here.
+    #[cfg(debug_assertions)]
+    Remark {
+        /// The member.
+        id: u64,
+        /// What it says.
+        text: String,
+    },
+}
+
+impl Command {
+    /// The version that the command came with: it is not proposed before the cluster has reached it.
+    pub fn since(&self) -> Version {
+        match self {
+            #[cfg(debug_assertions)]
+            Self::Remark { .. } => crate::format::NEXT,
+            _ => LOWEST,
+        }
+    }
 }

@@ -75,7 +75,7 @@ impl Counters {
                 self.deletes.count(error.is_none());
                 self.creates.success += u64::from(error.is_none());
             }
-            // These count where they are carried out, a new member when it says its name; the last five etcd has not.
+            // These count where they are carried out, a new member when it says its name; the last six etcd has not.
             Command::Expire
             | Command::Publish { .. }
             | Command::Auth(_)
@@ -84,7 +84,10 @@ impl Counters {
             | Command::KeepOnlyMember { .. }
             | Command::Found { .. }
             | Command::Introduce { .. }
-            | Command::Restore(_) => {}
+            | Command::Restore(_)
+            | Command::RaiseVersion { .. } => {}
+            #[cfg(debug_assertions)]
+            Command::Remark { .. } => {}
         }
     }
 

@@ -8,6 +8,8 @@ use super::backup::BackupError;
 use super::backup::Staging;
 use super::{Blob, Counters, History, Keyspace, Members, Past, Record, Roster, Staged, Tree};
 use crate::clock::Stamp;
+use crate::format;
+use crate::format::Version;
 
 /// A keyspace that no longer changes.
 #[derive(Clone, Debug)]
@@ -21,6 +23,7 @@ pub struct Frozen {
     index: u64,
     now: Stamp,
     past: Past,
+    version: Version,
     staging: Option<(Staged, Option<Box<Frozen>>)>,
 }
 
@@ -39,6 +42,7 @@ impl Frozen {
             .chain(self.history.iter().map(|event| Record::Event(event.clone())))
             .chain(std::iter::once(Record::Counters(self.counters)))
             .chain(std::iter::once(Record::Roster(self.roster.clone())))
+            .chain(std::iter::once(Record::Version(self.version)))
             .chain(staging)
     }
 
@@ -46,6 +50,11 @@ impl Frozen {
     /// without what a restore that is under way has staged.
     pub fn backup(&self, clock: i64) -> impl Iterator<Item = Record> {
         self.state(Stamp { clock: clock.max(self.now.clock), wall: self.now.wall })
+    }
+
+    /// The version that is needed to read the records.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The store's index.
@@ -75,6 +84,7 @@ impl Keyspace {
             index: self.index,
             now: self.now,
             past: Past { cleared: self.history.dropped(), restored: self.restored, base: self.base },
+            version: self.version,
             staging: self
                 .staging
                 .as_ref()
@@ -113,10 +123,11 @@ impl Keyspace {
             Record::Staging(head) => self.staging = Some(Staging::new(head)),
             Record::Staged(bytes) => {
                 let damaged = |what: &dyn std::fmt::Display| BackupError::Damaged { what: what.to_string() };
-                let record = postcard::from_bytes(&bytes).map_err(|e| damaged(&e))?;
+                let record = format::decode(&bytes).map_err(|e| damaged(&e))?;
                 let staging = self.staging.as_mut().ok_or_else(|| damaged(&"nothing is staged"))?;
                 staging.take(record)?;
             }
+            Record::Version(version) => self.version = version,
         }
         Ok(())
     }
@@ -129,5 +140,5 @@ fn staged(staging: &Staging) -> Option<Frozen> {
 
 /// Encodes a record that is staged. What came out of the log as bytes always goes back into bytes.
 fn encode(record: &Record) -> Blob {
-    postcard::to_allocvec(record).unwrap_or_default().into()
+    format::encode(record).unwrap_or_default().into()
 }

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod backup;
+pub mod batch;
 mod command;
 mod counters;
 mod error;
@@ -32,6 +33,7 @@ pub use tree::{Blob, Deadline, Extent, Key, Kind, Node, Tree, Ttl, View};
 use std::sync::Arc;
 
 use crate::clock::Stamp;
+use crate::format::{LOWEST, Version};
 use auth::{Auth, AuthCommand, AuthError, Reply};
 use backup::Staging;
 use tree::Deadlines;
@@ -55,6 +57,7 @@ pub struct Keyspace {
     restored: Option<Restored>,
     /// What the cluster clock read when the lifetimes were written down; the next entry sets them going again.
     base: Option<i64>,
+    version: Version,
 }
 
 /// What a command that was not refused did.
@@ -84,6 +87,7 @@ impl Keyspace {
             staging: None,
             restored: None,
             base: None,
+            version: LOWEST,
         }
     }
 
@@ -95,6 +99,20 @@ impl Keyspace {
     /// The newest stamp seen.
     pub fn now(&self) -> Stamp {
         self.now
+    }
+
+    /// The cluster's version: all members can do it, and nothing newer is written.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The version that the cluster may be raised to: the lowest that all members have said they can do, if it is
+    /// higher than the one that is reached. A member that was never started has said nothing.
+    pub fn next_version(&self) -> Option<Version> {
+        let members = self.roster.members().keys();
+        let can = members.map(|id| self.members.get(*id).map(|attributes| attributes.version));
+        let lowest = can.min().flatten()?;
+        (lowest > self.version).then_some(lowest)
     }
 
     /// Names and client URLs of the members.
@@ -194,6 +212,15 @@ impl Keyspace {
                 return Ok(self.applied(None));
             }
             Command::Restore(step) => return Ok(self.run_restore(step)?),
+            Command::RaiseVersion { version } => {
+                self.raise_version(*version);
+                return Ok(self.applied(None));
+            }
+            #[cfg(debug_assertions)]
+            Command::Remark { id, text } => {
+                self.members.remark(*id, text);
+                return Ok(self.applied(None));
+            }
             Command::Set { key, dir, content } => self.set(key, *dir, content)?,
             Command::Create { key, dir, content } => self.create(key, *dir, content)?,
             Command::CreateInOrder { dir_key, dir, content } => {
@@ -216,6 +243,13 @@ impl Keyspace {
         Ok(self.applied(Some(event)))
     }
 
+    /// Raises the version, but to none that a member cannot do: one may have gone back since it was proposed.
+    fn raise_version(&mut self, version: Version) {
+        if self.next_version().is_some_and(|next| version <= next) {
+            self.version = self.version.max(version);
+        }
+    }
+
     fn applied(&self, event: Option<Arc<Event>>) -> Applied {
         Applied { event, index: self.index, auth: None }
     }
@@ -236,9 +270,24 @@ impl Keyspace {
     fn change_members(&mut self, command: &Command) -> Result<u64, KeyError> {
         match command {
             Command::Publish { id, .. } if self.roster.is_removed(*id) => return Ok(0),
-            Command::Publish { id, name, client_urls } => {
+            Command::Publish {
+                id,
+                name,
+                client_urls,
+                version,
+                #[cfg(debug_assertions)]
+                remark,
+            } => {
                 self.counters.note_member(self.members.get(*id).is_none(), self.members.is_empty());
-                self.members.publish(*id, name, client_urls);
+                let (name, client_urls) = (name.clone(), client_urls.clone());
+                let attributes = Attributes {
+                    name,
+                    client_urls,
+                    version: *version,
+                    #[cfg(debug_assertions)]
+                    remark: remark.clone(),
+                };
+                self.members.publish(*id, attributes);
             }
             Command::AddMember { id, peer_urls, replica } => self.roster.add(*id, peer_urls, *replica)?,
             Command::UpdateMember { id, peer_urls } => self.roster.update(*id, peer_urls)?,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Auth;
 use super::{Blob, Counters, Event, Members, Node, Restored, Roster, Staged};
 use crate::clock::Stamp;
+use crate::format::Version;
 
 /// What the history does not reach back to, and what earlier restores left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +20,8 @@ pub struct Past {
     pub base: Option<i64>,
 }
 
-/// One piece of a frozen keyspace. New kinds go to the end: the order is part of the snapshot's format.
+/// One piece of a frozen keyspace: a record as [`crate::format`] has them. New kinds go to the end, and so do new fields
+/// of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// Index, stamp and members; comes first.
@@ -47,4 +49,6 @@ pub enum Record {
     Staging(Staged),
     /// A record of what is staged, encoded: records never nest without end.
     Staged(Blob),
+    /// The cluster's version.
+    Version(Version),
 }

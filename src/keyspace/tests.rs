@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::NANOS;
+use crate::format::{self, LOWEST};
 
 /// A wall clock reading in 2026.
 const WALL: i64 = 1_790_000_000 * NANOS;
@@ -289,15 +290,17 @@ fn the_extent_follows_what_comes_and_goes() {
 fn a_frozen_keyspace_stays_as_it_was_and_builds_an_equal_one() {
     let mut f = Fixture::new();
     f.apply(set("/a/b", ttl("1", 50))).unwrap();
-    f.apply(Command::Publish { id: 7, name: "n".into(), client_urls: vec!["http://x".into()] }).unwrap();
+    let client_urls = vec!["http://x".into()];
+    f.apply(Command::Publish { id: 7, name: "n".into(), client_urls, version: LOWEST, remark: None })
+        .unwrap();
     let frozen = f.keyspace.freeze();
     f.apply(set("/a/b", content("2"))).unwrap();
     f.apply(set("/c", content("3"))).unwrap();
 
     let mut restored = Keyspace::new(1000);
     for record in frozen.records() {
-        let bytes = postcard::to_allocvec(&record).unwrap();
-        restored.restore(postcard::from_bytes(&bytes).unwrap()).unwrap();
+        let bytes = format::encode(&record).unwrap();
+        restored.restore(format::decode(&bytes).unwrap()).unwrap();
     }
     assert_eq!(restored.index(), 2);
     assert_eq!(restored.next_expiry(), Some(50 * NANOS));

@@ -9,6 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::wall_nanos;
+use crate::format;
+
+/// The first byte of each value: the number of its form. Behind it are its fields (see [`crate::format`]), written as
+/// the lowest version that is spoken has them.
+const FORM: u8 = 1;
 
 /// The name under which the number of the newest run is kept.
 const RUN: &str = "run";
@@ -61,9 +66,13 @@ impl IdentityStore {
     /// The disk fails, or the value cannot be read as `T`.
     pub fn read<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
         let Some(bytes) = self.db.get(key)? else { return Ok(None) };
-        postcard::from_bytes(&bytes).map(Some).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("damaged {key} beside the log: {error}"))
-        })
+        let unusable =
+            |what| io::Error::new(io::ErrorKind::InvalidData, format!("{key} beside the log: {what}"));
+        let Some((&FORM, fields)) = bytes.split_first() else {
+            let form = bytes.first().copied().unwrap_or_default();
+            return Err(unusable(format!("damaged: its form is {form}, and this one reads form {FORM}")));
+        };
+        format::decode(fields).map(Some).map_err(|error| unusable(format!("damaged: {error}")))
     }
 
     /// Writes a value; durable when this returns. Blocks on the disk.
@@ -71,7 +80,8 @@ impl IdentityStore {
     /// # Errors
     /// The disk fails.
     pub fn write<T: Serialize>(&self, key: &str, value: &T) -> io::Result<()> {
-        self.db.insert(key, postcard::to_allocvec(value).map_err(io::Error::other)?)?;
+        let value = postcard::to_extend(value, vec![FORM]).map_err(io::Error::other)?;
+        self.db.insert(key, value)?;
         self.db.flush()?;
         self.file.sync_all()
     }

@@ -9,6 +9,7 @@
 //! | [`membership`] | who belongs to the cluster: progress of each, the next step, taking it, joining, being removed |
 //! | [`offline`] | data folders of nodes that do not run |
 
+mod data_version;
 mod identity;
 mod latency;
 mod log;
@@ -25,6 +26,7 @@ mod storage;
 mod tasks;
 mod tuning;
 mod types;
+mod versions;
 
 pub use latency::Latency;
 pub use membership::join::introduce;

@@ -14,8 +14,9 @@ use super::identity::IdentityStore;
 use super::log::compaction;
 use super::log::store::LogStore;
 use super::metrics::Metrics;
+use super::peer::hello::{self, Hello, Refused};
 use super::peer::network::{Lane, Peers};
-use super::peer::wire::{Hello, PeerRequest, PeerResponse};
+use super::peer::wire::{PeerRequest, PeerResponse};
 use super::state::machine::{Observer, Raft, StateMachine};
 use super::statistics;
 use super::statistics::Statistics;
@@ -24,6 +25,7 @@ use super::tasks::Tasks;
 use super::tuning::Tuning;
 use super::types::{Peer, Proposal, Ticket};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
+use crate::format::Version;
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -214,18 +216,19 @@ impl Node {
         &self.statistics
     }
 
-    /// Whether a caller on the peer port is one of ours, or a stranger who may ask who it is.
-    pub(super) fn admit(&self, hello: &Hello) -> Result<(), &'static str> {
-        if *hello == Hello::STRANGER {
-            return Ok(());
+    /// Whether a caller on the peer port is one of ours, or a stranger who may ask who it is, and in which version to
+    /// speak with it.
+    pub(super) fn admit(&self, hello: &Hello) -> Result<Version, Refused> {
+        let refused = |why: &str| Err(Refused { why: why.into(), needed: None });
+        if !hello.is_of_stranger() {
+            if hello.cluster != self.identity.cluster {
+                return refused("it belongs to another cluster");
+            }
+            if hello.to != self.identity.member {
+                return refused("it looks for another member");
+            }
         }
-        if hello.cluster != self.identity.cluster {
-            return Err("it belongs to another cluster");
-        }
-        if hello.to != self.identity.member {
-            return Err("it looks for another member");
-        }
-        Ok(())
+        hello::agree(hello, self.state.versions())
     }
 
     fn clock(&self) -> MutexGuard<'_, ClusterClock> {
@@ -483,8 +486,9 @@ fn unreached(asked: bool, error: io::Error) -> Result<PeerResponse, NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::LOWEST;
     use crate::keyspace::auth::Auth;
-    use crate::keyspace::{Command, Memory};
+    use crate::keyspace::{Command, Memory, batch};
     use crate::raft::offline::folder::Nobody;
     use crate::raft::state::machine::Outcome;
 
@@ -514,7 +518,7 @@ mod tests {
     }
 
     async fn expire(node: &Node, limit: Duration) -> Result<(), NodeError> {
-        let commands = postcard::to_allocvec(&vec![Command::Expire]).unwrap();
+        let commands = batch::encode(&[Command::Expire], LOWEST).unwrap();
         let ticket = Ticket { node: 1, session: 1, seq: 1 };
         node.propose(ticket, commands.into(), Instant::now() + limit).await
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::data_version;
 use super::identity::IdentityStore;
 use super::log::store::LogStore;
 use super::metrics::Metrics;
 use super::state::snapshot;
 use super::state::snapshot::Folder;
+use crate::format::Version;
 
 /// The name under which the identity is kept.
 pub(super) const IDENTITY: &str = "identity";
@@ -18,7 +20,7 @@ pub(super) const IDENTITY: &str = "identity";
 /// The name under which is kept that the member was removed.
 pub(super) const REMOVED: &str = "removed";
 
-/// Who this data folder belongs to; written once.
+/// Who this data folder belongs to; written once. New fields go to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The member's id.
@@ -33,6 +35,8 @@ pub struct Storage {
     pub(super) identity_store: IdentityStore,
     pub(super) folder: Folder,
     pub(super) metrics: Arc<Metrics>,
+    /// What is needed to read it.
+    pub(super) version: Version,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
     /// This run of the node: higher than any before.
@@ -53,6 +57,7 @@ impl Storage {
     /// The folder cannot be used, another process uses it, or it does not hold all that was acknowledged.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data_dir)?;
+        let version = data_version::open(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
         let identity_store = IdentityStore::open(&data_dir.join("state"))?;
         let identity: Option<Identity> = identity_store.read(IDENTITY)?;
@@ -67,7 +72,7 @@ impl Storage {
         let applied = identity.as_ref().zip(sessions).map_or(0, |(id, sessions)| sessions.newest(id.member));
         let run = identity_store.next_run(applied)?;
         let removed = identity_store.read(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, identity_store, folder, metrics, identity, run, removed })
+        Ok(Self { log, identity_store, folder, metrics, version, identity, run, removed })
     }
 
     /// Whether raft has never run with it, even if it is known already whose it is.

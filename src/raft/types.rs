@@ -32,12 +32,15 @@ pub type RaftMembership = StoredMembership<CommittedLeader, u64, Peer>;
 
 /// A member as raft's membership knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Peer {
     /// The name it was added under; empty when it was added without one.
     pub name: String,
     /// Where other members reach it.
     pub peer_urls: Vec<String>,
 }
+
+crate::format::extendable!(Peer);
 
 /// Names one batch of commands for ever, so that a batch that is sent again after an unclear failure is applied once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,7 +61,7 @@ pub struct Proposal {
     pub at: Stamp,
     /// Whose batch it is.
     pub ticket: Ticket,
-    /// The encoded `Vec<Command>`.
+    /// The encoded commands (see [`crate::keyspace::batch`]).
     pub commands: Bytes,
 }
 

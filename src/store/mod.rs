@@ -16,7 +16,7 @@ mod reads;
 mod run;
 mod watch;
 
-pub use crate::client::{Member, MemberStatus};
+pub use crate::client::{Member, MemberStatuses};
 pub use crate::keyspace::Counts;
 pub use crate::keyspace::backup::{
     BackupError, Info as BackupInfo, Reader as BackupReader, Summary as BackupSummary,
@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::wall_time;
 use crate::keyspace::auth::Auth;
+use crate::keyspace::batch::BatchError;
 use crate::keyspace::{Command, Counters, History, Key, Refusal, Tally};
 use crate::raft::{Node, Replica};
 use metrics::counters::Metrics;
@@ -135,6 +136,7 @@ impl Store {
             watch_threads,
         });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
+        tokio::spawn(members::version::run(store.clone(), stop.clone()));
         Ok(store)
     }
 
@@ -168,6 +170,11 @@ impl Store {
     /// # Errors
     /// `Refused`: nothing changed. `TimedOut`: it may still take effect. Otherwise it was not proposed.
     pub async fn propose(&self, command: Command) -> Result<Done, StoreError> {
+        let reached = self.node.state().versions().reached();
+        if command.since() > reached {
+            let needed = command.since();
+            return Err(StoreError::Unwilling(BatchError::TooEarly { needed, cluster: reached }.to_string()));
+        }
         let metrics = &self.pending.metrics;
         metrics.pending.inc();
         let result = self.commands.submit(command).await;

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::StoreError;
 use super::pending::{Done, Leaderless, Pending, Results};
-use crate::keyspace::Command;
+use crate::keyspace::{Command, batch};
 use crate::raft::{Node, NodeError};
 
 /// Commands that may wait to be put into a batch.
@@ -212,7 +212,7 @@ impl Batcher {
     fn send(&mut self, batch: Batch, slot: OwnedSemaphorePermit) {
         let Batch { commands, waiters, deadline, room, .. } = batch;
         let Some(deadline) = deadline else { return };
-        let encoded = match postcard::to_allocvec(&commands) {
+        let encoded = match batch::encode(&commands, self.node.state().versions().reached()) {
             Ok(encoded) => encoded.into(),
             Err(error) => {
                 tracing::error!(%error, "a batch of commands cannot be encoded");
@@ -281,6 +281,9 @@ fn weight(command: &Command) -> usize {
         | Command::PromoteMember { .. }
         | Command::KeepOnlyMember { .. }
         | Command::Found { .. }
-        | Command::Introduce { .. } => 64,
+        | Command::Introduce { .. }
+        | Command::RaiseVersion { .. } => 64,
+        #[cfg(debug_assertions)]
+        Command::Remark { text, .. } => 64 + text.len(),
     }
 }

@@ -22,6 +22,7 @@ use super::metrics::counters::Metrics;
 use super::pending::Pending;
 use super::{Store, StoreError};
 use crate::config::{Bootstrap, StoreSettings};
+use crate::format::{Version, highest};
 use crate::keyspace::{Command, Memory};
 use crate::raft::{self, Identity, Node, Storage, Tuning};
 
@@ -77,6 +78,18 @@ pub enum RunError {
         member: u64,
         /// Where its data lies.
         folder: String,
+    },
+    /// The cluster has gone on to a version that this one does not know.
+    #[error(
+        "the cluster is at version {needed}, and this is Muster {}, which does versions up to {can}: start Muster {needed} \
+         or later on this folder; nothing is lost",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Outgrown {
+        /// The version that is needed.
+        needed: Version,
+        /// The highest version that this process can do.
+        can: Version,
     },
     /// Raft stopped: the disk failed, or what it holds is damaged.
     #[error("the store has stopped to protect its data: {0}")]
@@ -152,6 +165,7 @@ pub async fn run(
     };
     let result = tokio::select! {
         result = serve => result,
+        needed = node.state().versions().needed() => Err(RunError::Outgrown { needed, can: highest() }),
         reason = node.failed() => Err(RunError::Failed(reason)),
         noted = node.removed() => {
             let folder = settings.data_dir.display().to_string();
@@ -252,6 +266,9 @@ async fn publish(store: &Store, settings: &StoreSettings) -> Result<(), RunError
             id: store.node().identity().member,
             name: settings.name.clone(),
             client_urls: settings.advertise_client.clone(),
+            version: highest(),
+            #[cfg(debug_assertions)]
+            remark: crate::format::remark("published"),
         };
         match store.propose(command).await {
             Ok(_) => return Ok(()),

@@ -70,7 +70,8 @@ mod tests {
         let info = BackupInfo { cluster: 10, member: 11, wall: 0, version: "1.2".into() };
         let counts = Counts { keys: 1, directories: 2, expiring: 3 };
         let (sha256, chain) = ([7; 32], [0; 32]);
-        let summary = BackupSummary { info, index: 4, counts, bytes: 5, sha256, chunks: 1, chain };
+        let needs = crate::format::CURRENT;
+        let summary = BackupSummary { info, needs, index: 4, counts, bytes: 5, sha256, chunks: 1, chain };
         let sum = "07".repeat(32);
         let json = render(Path::new("b"), &summary, Format::Json).unwrap();
         assert_eq!(

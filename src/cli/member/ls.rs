@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use crate::cli::terminal::table;
 use crate::cli::{Failure, Format};
-use crate::client::{Client, Member, MemberStatus, Role};
+use crate::client::{Client, Member, MemberStatus, MemberStatuses, Role};
 
 /// The members as a table or as JSON.
 pub async fn list(client: &Client, format: Format) -> Result<String, Failure> {
-    let member_statuses = match client.member_statuses().await.map_err(Failure::new)? {
+    let MemberStatuses { members, version } = match client.member_statuses().await.map_err(Failure::new)? {
         Some(member_statuses) => member_statuses,
-        None => of_another_server(client).await?,
+        None => MemberStatuses { members: of_another_server(client).await?, version: None },
     };
-    let rows: Vec<Row> = member_statuses.iter().map(Row::new).collect();
+    let rows: Vec<Row> = members.iter().map(|status| Row::new(status, version.as_deref())).collect();
     match format {
         Format::Simple | Format::Extended => Ok(render(&rows)),
         Format::Json => serde_json::to_string(&rows).map(|text| text + "\n").map_err(Failure::new),
@@ -34,6 +34,7 @@ async fn of_another_server(client: &Client) -> Result<Vec<MemberStatus>, Failure
         role: Role::Voter,
         running: None,
         lag: None,
+        version: None,
     };
     Ok(members.into_iter().map(stand).collect())
 }
@@ -53,23 +54,29 @@ struct Row<'a> {
     running: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(rename = "clusterVersion", skip_serializing_if = "Option::is_none")]
+    cluster_version: Option<&'a str>,
 }
 
 impl<'a> Row<'a> {
-    fn new(status: &'a MemberStatus) -> Self {
+    fn new(status: &'a MemberStatus, cluster_version: Option<&'a str>) -> Self {
         let MemberStatus {
             member: Member { id, name, peer_urls, client_urls, .. },
             leader,
             role,
             running,
             lag,
+            version,
         } = status;
         let role = match role {
             Role::Voter => "voter",
             Role::Learner => "learner",
             Role::Replica => "replica",
         };
-        Self { id, name, peer_urls, client_urls, leader: *leader, role, running: *running, lag: *lag }
+        let (leader, running, lag, version) = (*leader, *running, *lag, version.as_deref());
+        Self { id, name, peer_urls, client_urls, leader, role, running, lag, version, cluster_version }
     }
 
     /// The role in words, with what is worth knowing of it.
@@ -99,10 +106,27 @@ fn render(rows: &[Row<'_>]) -> String {
                 row.peer_urls.join(","),
                 row.client_urls.join(","),
                 row.words(),
+                row.version.unwrap_or_default().into(),
             ]
         })
         .collect();
-    table::render(&["ID", "NAME", "PEER URLS", "CLIENT URLS", "ROLE"], &cells)
+    table::render(&["ID", "NAME", "PEER URLS", "CLIENT URLS", "ROLE", "VERSION"], &cells) + &reached(rows)
+}
+
+/// The cluster's version, and who cannot do more when others can; nothing of servers that have none.
+fn reached(rows: &[Row<'_>]) -> String {
+    let Some(cluster) = rows.iter().find_map(|row| row.cluster_version) else { return String::new() };
+    let (behind, ahead): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| row.version.is_none_or(|version| version == cluster));
+    if ahead.is_empty() {
+        return format!("Cluster version: {cluster}\n");
+    }
+    let names: Vec<&str> =
+        behind.iter().map(|row| if row.name.is_empty() { row.id } else { row.name }).collect();
+    match names.as_slice() {
+        [] => format!("Cluster version: {cluster}, about to rise\n"),
+        names => format!("Cluster version: {cluster}, held by {}\n", names.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +146,7 @@ mod tests {
             role,
             running: Some(running),
             lag,
+            version: (!name.is_empty()).then(|| "0.1".into()),
         };
         let member_statuses = [
             stand("a1", "one", true, Role::Voter, true, Some(0)),
@@ -131,16 +156,25 @@ mod tests {
             stand("e5", "", false, Role::Learner, false, None),
             stand("f6", "six", false, Role::Voter, false, None),
         ];
-        let rows: Vec<Row> = member_statuses.iter().map(Row::new).collect();
+        let rows: Vec<Row> = member_statuses.iter().map(|status| Row::new(status, Some("0.1"))).collect();
         assert_eq!(
             render(&rows),
-            "ID  NAME   PEER URLS       CLIENT URLS  ROLE\n\
-             a1  one    http://a1:2380  -            leader\n\
-             b2  two    http://b2:2380  -            voter, not running\n\
-             c3  three  http://c3:2380  -            learner, 120 entries behind\n\
-             d4  four   http://d4:2380  -            read replica\n\
-             e5  -      http://e5:2380  -            learner, not started\n\
-             f6  six    http://f6:2380  -            voter, not reached\n"
+            "ID  NAME   PEER URLS       CLIENT URLS  ROLE                         VERSION\n\
+             a1  one    http://a1:2380  -            leader                       0.1\n\
+             b2  two    http://b2:2380  -            voter, not running           0.1\n\
+             c3  three  http://c3:2380  -            learner, 120 entries behind  0.1\n\
+             d4  four   http://d4:2380  -            read replica                 0.1\n\
+             e5  -      http://e5:2380  -            learner, not started         -\n\
+             f6  six    http://f6:2380  -            voter, not reached           0.1\n\
+             Cluster version: 0.1\n"
         );
+        let said = |versions: [Option<&'static str>; 3]| {
+            let names = ["one", "two", ""];
+            let row = |(version, name)| Row { name, version, ..Row::new(&member_statuses[0], Some("0.1")) };
+            reached(&versions.into_iter().zip(names).map(row).collect::<Vec<_>>())
+        };
+        let next = Some("0.2");
+        assert_eq!(said([next, Some("0.1"), None]), "Cluster version: 0.1, held by two, a1\n");
+        assert_eq!(said([next, next, next]), "Cluster version: 0.1, about to rise\n");
     }
 }

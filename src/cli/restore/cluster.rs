@@ -62,7 +62,7 @@ fn confirm(path: &Path, summary: &BackupSummary, client: &Client) -> Result<(), 
 
 async fn restore(path: &Path, summary: &BackupSummary, client: &Client) -> Result<u64, Failure> {
     let mut upload = client.restore();
-    upload.begin().await.map_err(|e| unchanged(&e))?;
+    upload.begin(&summary.needs.to_string()).await.map_err(|e| unchanged(&e))?;
     if let Err(failure) = send(path, &mut upload).await {
         upload.abort().await;
         return Err(failure);

@@ -122,12 +122,12 @@ impl Download {
 }
 
 impl Upload {
-    /// Begins. Another restore that is under way is given up by that.
+    /// Begins with a backup that needs `version`, such as `0.1`, to be read. Another restore that is under way is given up by that.
     ///
     /// # Errors
     /// `Client` when nobody answers for a minute, `Refused`, `NoSuchPage`.
-    pub async fn begin(&self) -> Result<(), TransferError> {
-        self.step(Method::POST, "", String::new(), None).await.map(drop)
+    pub async fn begin(&self, version: &str) -> Result<(), TransferError> {
+        self.step(Method::POST, "", format!("version={version}"), None).await.map(drop)
     }
 
     /// Sends the next chunk of records.

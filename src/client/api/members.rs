@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::client::answer::{Member, MemberStatus, MemberStatuses, Members};
+use crate::client::answer::{Member, MemberStatuses, Members};
 use crate::client::error::ClientError;
 use crate::client::request::{Reply, Request};
 
@@ -44,12 +44,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Unavailable`], [`ClientError::Malformed`].
-    pub async fn member_statuses(&self) -> Result<Option<Vec<MemberStatus>>, ClientError> {
+    pub async fn member_statuses(&self) -> Result<Option<MemberStatuses>, ClientError> {
         let (reply, from) = self.ask(&Request::get("/muster/v1/members")).await?;
         if reply.status == 404 {
             return Ok(None);
         }
-        Ok(Some(reply.parse::<MemberStatuses>(&from)?.members))
+        reply.parse(&from).map(Some)
     }
 
     /// Adds a member that will be reached by other members at `peer_urls`; it has still to be started. A read replica

@@ -9,6 +9,7 @@ use crate::keyspace::Blob;
 
 /// Patterns of keys. A list that was never set is not the same as an empty one: it is shown as `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Permissions {
     /// What may be read.
     pub read: Option<Vec<String>>,
@@ -16,8 +17,11 @@ pub struct Permissions {
     pub write: Option<Vec<String>>,
 }
 
+crate::format::extendable!(Permissions);
+
 /// A role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Role {
     /// What it may do: as given when the role was made, sorted and each once after a change.
     pub permissions: Permissions,
@@ -26,6 +30,8 @@ pub struct Role {
     /// An empty `revoke`, the same.
     pub revoke: Option<Permissions>,
 }
+
+crate::format::extendable!(Role);
 
 impl Permissions {
     /// Whether no pattern is in it.

@@ -10,12 +10,15 @@ use crate::keyspace::Blob;
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct User {
     /// The password's hash.
     pub hash: PasswordHash,
     /// The roles as they were given; sorted and each once after a change; `None` where none were ever given.
     roles: Option<Vec<String>>,
 }
+
+crate::format::extendable!(User);
 
 impl User {
     /// The names of the roles; user root has role root whatever was given.

@@ -78,7 +78,8 @@ impl Check {
                 | Record::Past(_)
                 | Record::Staging(_)
                 | Record::Staged(_)
-                | Record::Roster(_),
+                | Record::Roster(_)
+                | Record::Version(_),
                 Some(_),
             ) => Err(Misplaced("it holds what no backup has")),
         }

@@ -1,9 +1,9 @@
 //! The form of a backup: one file from which a keyspace can be built again, with checksums by which any damage is
 //! noticed.
 //!
-//! A line that names form and version; then frames (see [`crate::keyspace::backup::frame`]): the first holds the [`Info`], the others
-//! hold records one after another, and an empty one ends them. Behind it the number of records (64 bits, little
-//! endian) and the SHA-256 of everything before that sum. All in postcard's binary form.
+//! A [`FirstLine`] with the version that its records need; then frames (see [`crate::keyspace::backup::frame`]): the first holds the [`Info`], the others
+//! hold records one after another (see [`crate::format`]), and an empty one ends them. Behind it the number of records
+//! (64 bits, little endian) and the SHA-256 of everything before that sum.
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,14 @@ use sha2::{Digest as _, Sha256};
 use super::check::{Check, Counts, Misplaced};
 use super::frame::{HEAD_BYTES, Head};
 use super::step::Digest;
+use crate::format::{self, FirstLine, Unusable, Version, record, written_as};
 use crate::keyspace::Record;
 
-/// The first line without its version.
-const MAGIC: &[u8] = b"muster backup ";
+/// What it is called in the first line.
+const WHAT: &str = "backup";
 
-/// The first line.
-const FIRST_LINE: &[u8] = b"muster backup 1\n";
+/// The number of the form.
+const FORM: u16 = 2;
 
 /// Frames are closed when they have reached this many bytes.
 const FRAME_BYTES: usize = 1 << 20;
@@ -47,6 +48,8 @@ pub struct Info {
 pub struct Summary {
     /// Where it is from.
     pub info: Info,
+    /// The version that its records need to be read.
+    pub needs: Version,
     /// The store's index.
     pub index: u64,
     /// How much is in it.
@@ -67,9 +70,9 @@ pub enum BackupError {
     /// Something else.
     #[error("it is not a backup of Muster")]
     Foreign,
-    /// A later version wrote it.
-    #[error("it has the form of a newer version of Muster: use that version to read it")]
-    Newer,
+    /// Another version wrote it.
+    #[error(transparent)]
+    OtherVersion(Unusable),
     /// Its end is missing.
     #[error("it is cut off after {bytes} bytes: copy it again, or use another backup")]
     Truncated {
@@ -87,6 +90,15 @@ pub enum BackupError {
 impl From<Misplaced> for BackupError {
     fn from(misplaced: Misplaced) -> Self {
         Self::damaged(misplaced)
+    }
+}
+
+impl From<Unusable> for BackupError {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Foreign { .. } => Self::Foreign,
+            other => Self::OtherVersion(other),
+        }
     }
 }
 
@@ -111,9 +123,10 @@ pub fn records<E: From<BackupError>>(
 ) -> Result<(), E> {
     let mut rest = chunk;
     while !rest.is_empty() {
-        let (record, after) = postcard::take_from_bytes(rest)
-            .map_err(|error| BackupError::damaged(format!("a record cannot be read: {error}")))?;
-        each(record)?;
+        let unreadable =
+            |why: &dyn std::fmt::Display| BackupError::damaged(format!("a record cannot be read: {why}"));
+        let (record, after) = record::split(rest).ok_or_else(|| unreadable(&"it is cut off"))?;
+        each(format::decode(record).map_err(|error| unreadable(&error))?)?;
         rest = after;
     }
     Ok(())
@@ -125,17 +138,18 @@ pub struct Writer {
     hash: Sha256,
     records: u64,
     open: Vec<u8>,
+    version: Version,
 }
 
 impl Writer {
-    /// Begins a backup. The piece is its beginning.
+    /// Begins a backup whose records are written as `version` has them. The piece is its beginning.
     ///
     /// # Errors
     /// `info` is too long.
-    pub fn begin(info: &Info) -> Result<(Self, Bytes), BackupError> {
-        let mut writer = Self { hash: Sha256::new(), records: 0, open: Vec::new() };
-        let mut piece = FIRST_LINE.to_vec();
-        let info = postcard::to_allocvec(info).map_err(BackupError::damaged)?;
+    pub fn begin(info: &Info, version: Version) -> Result<(Self, Bytes), BackupError> {
+        let mut writer = Self { hash: Sha256::new(), records: 0, open: Vec::new(), version };
+        let mut piece = FirstLine { what: WHAT, form: FORM, version }.to_bytes();
+        let info = written_as(version, || format::encode(info)).map_err(BackupError::damaged)?;
         append_frame(&mut piece, &info)?;
         writer.hash.update(&piece);
         Ok((writer, piece.into()))
@@ -147,7 +161,8 @@ impl Writer {
     /// The record is larger than any the store takes.
     pub fn push(&mut self, record: &Record) -> Result<Option<Bytes>, BackupError> {
         let open = std::mem::take(&mut self.open);
-        self.open = postcard::to_extend(record, open).map_err(BackupError::damaged)?;
+        let pushed = written_as(self.version, || record::push(open, record));
+        self.open = pushed.map_err(BackupError::damaged)?;
         self.records += 1;
         if self.open.len() < FRAME_BYTES {
             return Ok(None);
@@ -192,6 +207,7 @@ pub struct Reader {
     at: Part,
     hash: Sha256,
     bytes: u64,
+    needs: Option<Version>,
     info: Option<Info>,
     check: Check,
     records: u64,
@@ -237,7 +253,7 @@ impl Reader {
                 }
                 Part::Info => {
                     let Some(frame) = self.frame()? else { return Ok(None) };
-                    self.info = Some(postcard::from_bytes(&frame).map_err(BackupError::damaged)?);
+                    self.info = Some(format::decode(&frame).map_err(BackupError::damaged)?);
                     self.at = Part::Chunk;
                 }
                 Part::Chunk => match self.frame()? {
@@ -262,33 +278,22 @@ impl Reader {
     /// # Errors
     /// Its end is missing.
     pub fn finish(self) -> Result<Summary, BackupError> {
-        if self.at == Part::FirstLine && !FIRST_LINE.starts_with(&self.buffer) {
-            return Err(BackupError::Foreign);
-        }
         let truncated = BackupError::Truncated { bytes: self.bytes };
         if self.at != Part::Nothing {
             return Err(truncated);
         }
-        let (Some(info), Some(index)) = (self.info, self.check.index()) else {
+        let (Some(info), Some(needs), Some(index)) = (self.info, self.needs, self.check.index()) else {
             return Err(BackupError::damaged("it holds nothing"));
         };
         let Self { check, bytes, sha256, chunks, chain, .. } = self;
-        Ok(Summary { info, index, counts: check.counts(), bytes, sha256, chunks, chain })
+        Ok(Summary { info, needs, index, counts: check.counts(), bytes, sha256, chunks, chain })
     }
 
     /// Whether the first line was there and is right.
     fn first_line(&mut self) -> Result<bool, BackupError> {
-        let seen = &self.buffer[..self.buffer.len().min(FIRST_LINE.len())];
-        if !MAGIC.starts_with(&seen[..seen.len().min(MAGIC.len())]) {
-            return Err(BackupError::Foreign);
-        }
-        if !FIRST_LINE.starts_with(seen) {
-            return Err(BackupError::Newer);
-        }
-        if seen.len() < FIRST_LINE.len() {
-            return Ok(false);
-        }
-        self.eat(FIRST_LINE.len());
+        let Some((line, length)) = FirstLine::parse(WHAT, FORM, &self.buffer)? else { return Ok(false) };
+        self.needs = Some(line.version);
+        self.eat(length);
         self.at = Part::Info;
         Ok(true)
     }
@@ -341,6 +346,7 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::clock::{NANOS, Stamp};
+    use crate::format::CURRENT;
     use crate::keyspace::{Command, Content, Key, Keyspace, Ttl};
 
     fn small() -> Vec<u8> {
@@ -356,7 +362,7 @@ mod tests {
 
     fn write(keyspace: &Keyspace) -> Vec<u8> {
         let info = Info { cluster: 1, member: 2, wall: 3, version: "4".into() };
-        let (mut writer, piece) = Writer::begin(&info).unwrap();
+        let (mut writer, piece) = Writer::begin(&info, CURRENT).unwrap();
         let mut bytes = piece.to_vec();
         let frozen = keyspace.freeze();
         for record in frozen.backup(2 * NANOS) {
@@ -429,7 +435,9 @@ mod tests {
     fn other_files_and_later_versions_are_told_apart() {
         assert_eq!(read(b"muster snapshot 1\n", 4096), Err(BackupError::Foreign));
         assert_eq!(read(b"\x1f\x8b", 4096), Err(BackupError::Foreign));
-        let newer = [b"muster backup 2\n".as_slice(), &small()[FIRST_LINE.len()..]].concat();
-        assert_eq!(read(&newer, 4096), Err(BackupError::Newer));
+        let said = |line: &[u8]| read(&[line, b"and more"].concat(), 4096).unwrap_err().to_string();
+        assert!(said(b"muster backup 1\n").contains("before 0.1"));
+        assert!(said(b"muster backup 3 0.1\n").contains("a later version of Muster"));
+        assert!(said(b"muster backup 2 9.9\n").contains("needs Muster 9.9 or later"));
     }
 }

@@ -6,6 +6,7 @@ use super::check::{Check, Counts};
 use super::format::{BackupError, link, records};
 use super::step::{Digest, Restore, RestoreError, Restored, STAGED_LIMIT_BYTES, Staged};
 use crate::clock::NANOS;
+use crate::format::Version;
 use crate::keyspace::{Applied, Deadline, Keyspace, Node, Record};
 
 /// What is staged is dropped when nothing was added to it for so long on the cluster clock.
@@ -60,12 +61,14 @@ impl Staging {
 
 impl Keyspace {
     /// The first keyspace of a new cluster, with the keys of a backup: `fill` is to hand in every chunk. What is left
-    /// of lifetimes counts from the first entry that is applied.
+    /// of lifetimes counts from the first entry that is applied. The backup needs `version` to be read, and so does the
+    /// cluster.
     ///
     /// # Errors
     /// The records are no keyspace, or what `fill` says.
     pub fn found<E: From<BackupError>>(
         history: u64,
+        version: Version,
         fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), BackupError>) -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut staging =
@@ -76,6 +79,7 @@ impl Keyspace {
         keyspace.replace(*staging.keyspace);
         keyspace.now.clock = base;
         keyspace.base = Some(base);
+        keyspace.version = version;
         Ok(keyspace)
     }
 
@@ -91,7 +95,10 @@ impl Keyspace {
 
     pub(in crate::keyspace) fn run_restore(&mut self, step: &Restore) -> Result<Applied, RestoreError> {
         match step {
-            Restore::Begin { id } => self.begin_restore(*id),
+            Restore::Begin { version, .. } if *version > self.version => {
+                return Err(RestoreError::TooEarly { needed: *version, cluster: self.version });
+            }
+            Restore::Begin { id, .. } => self.begin_restore(*id),
             Restore::Chunk { id, number, records } => self.stage(*id, *number, records)?,
             Restore::Commit { id, chunks, chain } => self.commit_restore(*id, *chunks, chain)?,
             Restore::Abort { id } => {

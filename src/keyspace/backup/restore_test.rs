@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::Stamp;
+use crate::format::{self, CURRENT};
 use crate::keyspace::auth::{AuthCommand, PasswordHash};
 use crate::keyspace::backup::{Info, Reader, Writer};
 use crate::keyspace::{Blob, Change, Command, Content, Key, KeyError, Refusal, Ttl};
@@ -37,7 +38,7 @@ fn value(keyspace: &Keyspace, path: &str) -> Option<String> {
 /// The chunks of a backup that is made when the clock reads `seconds`, and their checksum.
 fn backup(keyspace: &Keyspace, seconds: i64) -> (Vec<Vec<u8>>, Digest) {
     let info = Info { cluster: 1, member: 1, wall: 0, version: String::new() };
-    let (mut writer, first) = Writer::begin(&info).unwrap();
+    let (mut writer, first) = Writer::begin(&info, CURRENT).unwrap();
     let mut reader = Reader::default();
     let mut chunks = Vec::new();
     let mut feed = |piece: &[u8]| {
@@ -65,7 +66,7 @@ fn steps(id: u64, (chunks, chain): &(Vec<Vec<u8>>, Digest)) -> Vec<Command> {
         number: number as u64,
         records: chunk.as_slice().into(),
     };
-    std::iter::once(Restore::Begin { id })
+    std::iter::once(Restore::Begin { id, version: CURRENT })
         .chain(chunks.iter().enumerate().map(chunk))
         .chain([commit])
         .map(Command::Restore)
@@ -87,8 +88,8 @@ fn large() -> Keyspace {
 fn through_a_snapshot(keyspace: &Keyspace) -> Keyspace {
     let mut copy = Keyspace::new(100);
     for record in keyspace.freeze().records() {
-        let bytes = postcard::to_allocvec(&record).unwrap();
-        copy.restore(postcard::from_bytes(&bytes).unwrap()).unwrap();
+        let bytes = format::encode(&record).unwrap();
+        copy.restore(format::decode(&bytes).unwrap()).unwrap();
     }
     assert!(copy.freeze().records().eq(keyspace.freeze().records()));
     copy
@@ -188,7 +189,7 @@ fn nothing_is_restored_unless_every_chunk_is_there_as_it_was() {
     assert!(matches!(last, Err(KeyError::Restore(RestoreError::Damaged { .. }))), "{last:?}");
 
     for chunk in [b"\xff\xff".as_slice(), b"\x01", &saved.0[1]] {
-        apply(&mut now, &Command::Restore(Restore::Begin { id: 3 }), 2).unwrap();
+        apply(&mut now, &Command::Restore(Restore::Begin { id: 3, version: CURRENT }), 2).unwrap();
         let records = chunk.into();
         let step = Command::Restore(Restore::Chunk { id: 3, number: 0, records });
         let refused = apply(&mut now, &step, 2).unwrap_err();
@@ -202,13 +203,23 @@ fn nothing_is_restored_unless_every_chunk_is_there_as_it_was() {
 fn records_that_nest_without_end_are_refused() {
     let mut record = Record::Staged(Blob::default());
     for _ in 0..100 {
-        record = Record::Staged(postcard::to_allocvec(&record).unwrap().into());
+        record = Record::Staged(format::encode(&record).unwrap().into());
     }
     let mut now = keyspace(&[]);
-    apply(&mut now, &Command::Restore(Restore::Begin { id: 1 }), 1).unwrap();
-    let records = postcard::to_allocvec(&record).unwrap().into();
+    apply(&mut now, &Command::Restore(Restore::Begin { id: 1, version: CURRENT }), 1).unwrap();
+    let records = format::record::push(Vec::new(), &record).unwrap().into();
     let step = Command::Restore(Restore::Chunk { id: 1, number: 0, records });
     assert!(apply(&mut now, &step, 1).is_err());
+}
+
+#[test]
+fn a_backup_of_a_version_that_the_cluster_has_not_reached_is_refused_before_anything_is_staged() {
+    let later = Version::new(9, 9);
+    let mut now = keyspace(&[set("/a", "kept", None)]);
+    let refused =
+        apply(&mut now, &Command::Restore(Restore::Begin { id: 1, version: later }), 2).unwrap_err();
+    assert_eq!(refused, RestoreError::TooEarly { needed: later, cluster: CURRENT }.into());
+    assert_eq!(now.staged(), None);
 }
 
 #[test]
@@ -272,7 +283,7 @@ fn a_new_cluster_starts_with_the_keys_and_lets_lifetimes_count_from_its_first_en
     let (chunks, _) = backup(&saved, 11);
     let fill =
         |take: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>| chunks.iter().try_for_each(|c| take(c));
-    let founded = Keyspace::found::<BackupError>(100, fill).unwrap();
+    let founded = Keyspace::found::<BackupError>(100, CURRENT, fill).unwrap();
     let mut founded = through_a_snapshot(&founded);
     assert_eq!((founded.index(), founded.history().dropped()), (3, 3));
     // The clock of the new cluster goes on from the backup's, the wall clock is wherever it is.
@@ -281,7 +292,7 @@ fn a_new_cluster_starts_with_the_keys_and_lets_lifetimes_count_from_its_first_en
     let deadline = founded.find(&key("/a")).unwrap().deadline.as_deref().copied().unwrap();
     assert_eq!(deadline, Deadline { clock: 31 * NANOS, wall: 1_800_000_020 * NANOS });
     assert_eq!(founded.next_expiry(), Some(31 * NANOS));
-    let nothing = Keyspace::found::<BackupError>(100, |_| Ok(()));
+    let nothing = Keyspace::found::<BackupError>(100, CURRENT, |_| Ok(()));
     assert!(nothing.is_err());
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::Version;
 use crate::keyspace::Blob;
 
 /// No more is staged, or one request could fill the memory of all nodes.
@@ -10,13 +11,16 @@ pub(super) const STAGED_LIMIT_BYTES: u64 = 8 << 30;
 /// A SHA-256 checksum.
 pub type Digest = [u8; 32];
 
-/// One step of a restore. The steps may be repeated: each takes effect once. New kinds go to the end.
+/// One step of a restore. The steps may be repeated: each takes effect once. New kinds go to the end, and so do
+/// new fields of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restore {
     /// Begin; drops what another restore has staged.
     Begin {
         /// Names the restore; chosen by whoever asks for it.
         id: u64,
+        /// The version that the backup needs to be read.
+        version: Version,
     },
     /// Stage records.
     Chunk {
@@ -71,6 +75,16 @@ pub enum RestoreError {
         /// What is wrong.
         what: String,
     },
+    /// Not all members can read the backup.
+    #[error(
+        "the backup needs version {needed} of the cluster, which is at {cluster}: upgrade all members first"
+    )]
+    TooEarly {
+        /// The version that it needs.
+        needed: Version,
+        /// The cluster's version.
+        cluster: Version,
+    },
     /// It would need too much memory. What was staged is dropped.
     #[error("the backup is larger than {} GiB", STAGED_LIMIT_BYTES >> 30)]
     TooLarge,
@@ -78,12 +92,15 @@ pub enum RestoreError {
 
 /// The last restore that took place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Restored {
     /// Which.
     pub id: u64,
     /// The store's index that it took.
     pub index: u64,
 }
+
+crate::format::extendable!(Restored);
 
 /// What is staged, but for the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A member's place in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Seat {
     /// Where other members reach it, in the order in which they are shown.
     pub peer_urls: Vec<String>,
@@ -26,6 +27,8 @@ impl Seat {
         Self { peer_urls, replica, folder: 0, run: 0 }
     }
 }
+
+crate::format::extendable!(Seat);
 
 /// Why a change of members is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

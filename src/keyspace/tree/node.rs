@@ -49,6 +49,7 @@ impl Deadline {
 
 /// A file or directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Node {
     /// Where it is.
     pub key: Key,
@@ -61,6 +62,8 @@ pub struct Node {
     /// When it runs out. Boxed because most nodes never do.
     pub deadline: Option<Box<Deadline>>,
 }
+
+crate::format::extendable!(Node);
 
 impl Node {
     /// Whether this is a directory.

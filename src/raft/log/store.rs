@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -19,6 +20,9 @@ use tokio::sync::oneshot;
 
 use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
 use super::watermark::Watermark;
+use crate::format::{self, LOWEST};
+use crate::keyspace::batch;
+use crate::raft::data_version;
 use crate::raft::metrics::{Metrics, observe};
 use crate::raft::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
@@ -40,6 +44,9 @@ struct Inner {
     vote: Mutex<Option<RaftVote>>,
     cache: Mutex<Cache>,
     metrics: Arc<Metrics>,
+    data_dir: PathBuf,
+    /// The version that the data folder is known to say it needs.
+    noted: AtomicU16,
 }
 
 #[derive(Default)]
@@ -66,7 +73,9 @@ impl LogStore {
         }
         let vote = Mutex::new(vote);
         let (purged, cache) = (Mutex::new(purged), Mutex::default());
-        Ok(Self(Arc::new(Inner { wal, purged, committed, vote, cache, metrics })))
+        let data_dir = folder.parent().unwrap_or(folder).to_path_buf();
+        let noted = AtomicU16::new(LOWEST.number());
+        Ok(Self(Arc::new(Inner { wal, purged, committed, vote, cache, metrics, data_dir, noted })))
     }
 
     /// The last entry that is no longer in the log because a snapshot has it.
@@ -142,6 +151,19 @@ impl LogStore {
         let encoded = entries.iter().map(|entry| Ok((entry.log_id.index, encode(entry)?)));
         let encoded = encoded.collect::<io::Result<Vec<_>>>()?;
         wait(&|told| self.0.wal.append(encoded.clone(), told))
+    }
+
+    /// Makes sure that this process knows the version of an entry, and that the data folder says so before it is there.
+    fn prepare(&self, entry: &RaftEntry) -> io::Result<()> {
+        let EntryPayload::Normal(proposal) = &entry.payload else { return Ok(()) };
+        let needed = batch::check(&proposal.commands).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("log entry {}: {error}", entry.log_id))
+        })?;
+        if needed.number() > self.0.noted.load(Ordering::Relaxed) {
+            data_version::raise(&self.0.data_dir, needed)?;
+            self.0.noted.store(needed.number(), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -232,11 +254,11 @@ fn lost(folder: &Path, what: &str) -> io::Error {
 }
 
 fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    postcard::to_allocvec(value).map_err(io::Error::other)
+    format::encode(value).map_err(io::Error::other)
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> io::Result<T> {
-    postcard::from_bytes(bytes).map_err(|e| {
+    format::decode(bytes).map_err(|e| {
         io::Error::new(io::ErrorKind::InvalidData, format!("damaged {what} in the raft log: {e}"))
     })
 }
@@ -366,6 +388,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut encoded = Vec::new();
         let mut cache = self.cache();
         for entry in entries {
+            self.prepare(&entry)?;
             let bytes = encode(&entry)?;
             self.0.metrics.log_bytes.inc_by(bytes.len() as u64);
             encoded.push((entry.log_id.index, bytes));

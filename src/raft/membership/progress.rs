@@ -25,6 +25,7 @@ pub struct Progress {
 
 /// How far one member has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct MemberProgress {
     /// The member.
     pub id: u64,
@@ -35,6 +36,8 @@ pub struct MemberProgress {
     /// Whether it has answered lately.
     pub running: bool,
 }
+
+crate::format::extendable!(MemberProgress);
 
 impl Progress {
     /// What the leader's metrics say; `None` when they are not a leader's.

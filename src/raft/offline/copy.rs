@@ -31,6 +31,7 @@ pub async fn copy_alone(from: &Path, to: &Path) -> io::Result<Identity> {
     // The snapshot comes last: without it, no node starts from a folder that was left half made.
     let Storage { mut log, identity_store, folder, .. } = Storage::open(to).map_err(named)?;
     // The log begins behind the snapshot.
+    folder.prepare(frozen.version()).map_err(named)?;
     log.purge(last).await.map_err(named)?;
     identity_store.write(IDENTITY, &identity).map_err(named)?;
     snapshot::write(&folder.place(meta.last), &meta, &frozen).map_err(named)?;

@@ -40,6 +40,7 @@ pub fn found(
     let meta = Meta { last: Some(last), membership, sessions: Sessions::default() };
     // The snapshot comes last: without it, no node starts from a folder that was left half made.
     let Storage { identity_store, folder, .. } = Storage::open(data_dir)?;
+    folder.prepare(keyspace.version())?;
     identity_store.write(IDENTITY, identity)?;
     snapshot::write(&folder.place(meta.last), &meta, &keyspace.freeze())
 }

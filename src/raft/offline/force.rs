@@ -6,7 +6,7 @@ use std::io;
 use openraft::{EntryPayload, LogId, Membership};
 
 use crate::clock::{Stamp, wall_nanos};
-use crate::keyspace::Command;
+use crate::keyspace::{Command, batch};
 use crate::raft::state::snapshot;
 use crate::raft::storage::{REMOVED, Storage};
 use crate::raft::types::{Peer, Proposal, RaftEntry, RaftLogId, RaftMembership, Ticket};
@@ -35,7 +35,7 @@ impl Storage {
         let peer = peer.unwrap_or_else(|| Peer { name: String::new(), peer_urls: peer_urls.to_vec() });
 
         let command = Command::KeepOnlyMember { id: me, peer_urls: peer.peer_urls.clone() };
-        let commands = postcard::to_allocvec(&vec![command]).map_err(io::Error::other)?.into();
+        let commands = batch::encode(&[command], self.version).map_err(io::Error::other)?.into();
         // The clock's reading of the data is kept: time does not go back for a stamp that is older.
         let at = Stamp { clock: i64::MIN, wall: wall_nanos() };
         // A run of its own, between the earlier ones and this one.

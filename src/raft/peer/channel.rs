@@ -14,8 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::hello;
+use super::hello::{Hello, PREFACE, Refused, Welcome};
 use super::wire;
-use super::wire::{Hello, PREFACE, PeerRequest, PeerResponse};
+use super::wire::{PeerRequest, PeerResponse};
+use crate::format::{LOWEST, Version};
+use crate::raft::versions::Versions;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,6 +34,7 @@ pub struct Channel(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     hello: Hello,
+    versions: Versions,
     /// `host:port` of the member, tried in turn.
     addresses: Mutex<Vec<String>>,
     open: tokio::sync::Mutex<Option<Connection>>,
@@ -42,6 +47,8 @@ pub struct Connection(Arc<Open>);
 #[derive(Debug)]
 struct Open {
     frames: mpsc::UnboundedSender<Bytes>,
+    /// What both sides have agreed on.
+    version: Version,
     waiting: Arc<Mutex<Waiting>>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
@@ -55,9 +62,10 @@ struct Waiting {
 }
 
 impl Channel {
-    /// A way to the member that `hello` names, at any of `addresses`.
-    pub fn new(hello: Hello, addresses: Vec<String>) -> Self {
-        Self(Arc::new(Inner { hello, addresses: Mutex::new(addresses), open: tokio::sync::Mutex::new(None) }))
+    /// A way to the member that `hello` names, at any of `addresses`, in one of `versions`.
+    pub fn new(hello: Hello, addresses: Vec<String>, versions: Versions) -> Self {
+        let (addresses, open) = (Mutex::new(addresses), tokio::sync::Mutex::new(None));
+        Self(Arc::new(Inner { hello, versions, addresses, open }))
     }
 
     /// New connections go to `addresses`.
@@ -68,7 +76,7 @@ impl Channel {
     /// The open connection, made now if there is none.
     ///
     /// # Errors
-    /// No address could be reached in time.
+    /// No address could be reached in time, or whoever is there refuses.
     pub async fn connection(&self) -> io::Result<Connection> {
         let mut open = self.0.open.lock().await;
         if let Some(connection) = open.as_ref().filter(|c| !c.is_closed()) {
@@ -77,7 +85,9 @@ impl Channel {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the member has no address");
         let addresses = self.0.addresses.lock().expect("peer addresses lock poisoned").clone();
         for address in &addresses {
-            match tokio::time::timeout(CONNECT_TIMEOUT, connect(address, &self.0.hello)).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connect(address, &self.0.hello, &self.0.versions))
+                .await
+            {
                 Ok(Ok(connection)) => {
                     *open = Some(connection.clone());
                     return Ok(connection);
@@ -114,13 +124,19 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn connect(address: &str, hello: &Hello) -> io::Result<Connection> {
+async fn connect(address: &str, hello: &Hello, versions: &Versions) -> io::Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     tune(&stream)?;
     let (read, mut write) = stream.into_split();
     write.write_all(PREFACE).await?;
     let mut sink = FramedWrite::new(write, wire::codec());
-    sink.send(wire::encode(0, hello)?).await?;
+    let mut source = FramedRead::new(read, wire::codec());
+    // Of no version yet: both sides must understand these two.
+    sink.send(wire::encode(0, &hello.speaking(versions), LOWEST)?).await?;
+    let welcome = source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+    let unreadable = |error| Refused { why: format!("its answer cannot be read: {error}"), needed: None };
+    let welcome = wire::decode::<Welcome>(welcome)?.1.map_err(unreadable)?;
+    let version = hello::accept(welcome, versions)?;
 
     let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
     let waiting = Arc::new(Mutex::new(Waiting::default()));
@@ -143,9 +159,10 @@ async fn connect(address: &str, hello: &Hello) -> io::Result<Connection> {
     });
     let told = waiting.clone();
     let reader = tokio::spawn(async move {
-        let mut source = FramedRead::new(read, wire::codec());
         while let Some(Ok(frame)) = source.next().await {
             let Ok((number, response)) = wire::decode::<PeerResponse>(frame) else { break };
+            let response = response
+                .unwrap_or_else(|error| PeerResponse::Failed(format!("the answer cannot be read: {error}")));
             let waiter = told.lock().expect("open requests lock poisoned").requests.remove(&number);
             if let Some(waiter) = waiter {
                 // The caller may have given up; then nobody needs the answer.
@@ -155,7 +172,7 @@ async fn connect(address: &str, hello: &Hello) -> io::Result<Connection> {
         close(&told);
     });
     let tasks = [AbortOnDropHandle::new(writer), AbortOnDropHandle::new(reader)];
-    Ok(Connection(Arc::new(Open { frames, waiting, _tasks: tasks })))
+    Ok(Connection(Arc::new(Open { frames, version, waiting, _tasks: tasks })))
 }
 
 /// Ends every wait: a dropped sender is an error on the waiting side.
@@ -190,7 +207,7 @@ impl Connection {
             waiting.requests.insert(number, tell);
             number
         };
-        let queued = wire::encode(number, request).and_then(|frame| {
+        let queued = wire::encode(number, request, self.0.version).and_then(|frame| {
             let length = frame.len();
             self.0
                 .frames

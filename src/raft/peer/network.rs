@@ -19,7 +19,8 @@ use tokio::io::AsyncReadExt;
 use url::Url;
 
 use super::channel::{Channel, Connection};
-use super::wire::{CHUNK_BYTES, Hello, PeerRequest, PeerResponse};
+use super::hello::Hello;
+use super::wire::{CHUNK_BYTES, PeerRequest, PeerResponse};
 use crate::raft::metrics::PeerMetrics;
 use crate::raft::state::machine::{SnapshotFile, StateMachine};
 use crate::raft::statistics::Statistics;
@@ -71,8 +72,8 @@ impl Peers {
             }
             return channel.clone();
         }
-        let hello = Hello { cluster: self.0.cluster, from: self.0.me, to: target };
-        let channel = Channel::new(hello, addresses(peer));
+        let hello = Hello::new(self.0.cluster, self.0.me, target);
+        let channel = Channel::new(hello, addresses(peer), self.0.state.versions().clone());
         channels.insert((target, lane), (peer.clone(), channel.clone()));
         channel
     }
@@ -173,6 +174,10 @@ fn unreachable(error: &io::Error) -> RpcError {
 fn unexpected(response: PeerResponse) -> io::Error {
     match response {
         PeerResponse::Failed(why) => io::Error::other(why),
+        PeerResponse::Unknown { kind, version } => {
+            let why = format!("unknown request (kind {kind}), that member speaks version {version}");
+            io::Error::new(io::ErrorKind::Unsupported, why)
+        }
         other => io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {other:?}")),
     }
 }
@@ -344,8 +349,10 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+    use super::super::hello::{PREFACE, Welcome};
     use super::super::wire;
     use super::*;
+    use crate::format::CURRENT;
     use crate::keyspace::Memory;
     use crate::raft::metrics::Metrics;
     use crate::raft::offline::folder::Nobody;
@@ -358,9 +365,11 @@ mod tests {
     impl Follower {
         async fn accept(listener: &TcpListener) -> Self {
             let (mut stream, _) = listener.accept().await.unwrap();
-            stream.read_exact(&mut [0; wire::PREFACE.len()]).await.unwrap();
+            stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
             let mut frames = Framed::new(stream, wire::codec());
             frames.next().await.unwrap().unwrap();
+            let welcome = Welcome::Agreed { version: CURRENT };
+            frames.send(wire::encode(0, &welcome, CURRENT).unwrap()).await.unwrap();
             Self(frames)
         }
 
@@ -371,7 +380,7 @@ mod tests {
 
         async fn agree(&mut self, number: u64) {
             let answer = PeerResponse::Append(AppendEntriesResponse::Success);
-            self.0.send(wire::encode(number, &answer).unwrap()).await.unwrap();
+            self.0.send(wire::encode(number, &answer, CURRENT).unwrap()).await.unwrap();
         }
     }
 

@@ -16,8 +16,10 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::channel::tune;
+use super::hello::{self, Hello, PREFACE, Refused, Welcome};
 use super::wire;
-use super::wire::{Hello, PREFACE, PeerRequest, PeerResponse};
+use super::wire::{PeerRequest, PeerResponse};
+use crate::format::{LOWEST, Version};
 use crate::raft::node::Node;
 use crate::raft::state::machine::SnapshotFile;
 use crate::raft::state::snapshot;
@@ -62,10 +64,11 @@ async fn greet(stream: &mut TcpStream) -> io::Result<()> {
     let greeting = async {
         let mut preface = [0; PREFACE.len()];
         stream.read_exact(&mut preface).await?;
-        if &preface != PREFACE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a peer of this version"));
-        }
-        Ok(())
+        hello::check_preface(&preface).inspect_err(|error| {
+            if preface.starts_with(b"MUSTER-PEER/") {
+                tracing::warn!(%error, "peer refused");
+            }
+        })
     };
     tokio::time::timeout(HELLO_TIMEOUT, greeting).await?
 }
@@ -77,11 +80,11 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
     let mut sink = FramedWrite::new(write, wire::codec());
     let hello = tokio::time::timeout(HELLO_TIMEOUT, source.next()).await?;
     let Some(hello) = hello else { return Ok(()) };
-    let (_, hello) = wire::decode::<Hello>(hello?)?;
-    if let Err(why) = node.admit(&hello) {
-        tracing::warn!(from = format!("{:x}", hello.from), why, "peer refused");
-        return Err(io::Error::other(why));
-    }
+    let hello = wire::decode::<Hello>(hello?)?.1.map_err(io::Error::other)?;
+    let (welcome, version) = welcome(&node, &hello);
+    sink.send(wire::encode(0, &welcome, LOWEST)?).await?;
+    let version = version?;
+    let encode = |number: u64, response: &PeerResponse| wire::encode(number, response, version);
 
     let mut transfers = Transfers { node: node.clone(), open: HashMap::new() };
     // New futures are polled in the order in which they are pushed, and openraft takes a request at the first poll:
@@ -94,8 +97,16 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
                 let frame = frame?;
                 let bytes = frame.len();
                 let (number, request) = wire::decode::<PeerRequest>(frame)?;
+                let request = match request {
+                    Ok(request) => request,
+                    Err(error) => {
+                        tracing::debug!(from = format!("{:x}", hello.from), %error, "unknown request");
+                        sink.send(encode(number, &wire::not_understood(&error))?).await?;
+                        continue;
+                    }
+                };
                 if let Some(refusal) = refuse(&node, &hello, &request) {
-                    sink.send(wire::encode(number, &refusal)?).await?;
+                    sink.send(encode(number, &refusal)?).await?;
                     continue;
                 }
                 if matches!(request, PeerRequest::Append { .. }) {
@@ -107,14 +118,14 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
                             Ok(()) => PeerResponse::Chunk,
                             Err(error) => PeerResponse::Failed(error.to_string()),
                         };
-                        sink.send(wire::encode(number, &response)?).await?;
+                        sink.send(encode(number, &response)?).await?;
                     }
                     PeerRequest::Install { id, vote, length } => {
                         let response = match transfers.finish(id, length).await {
                             Ok(file) => install(&node, vote, file).await,
                             Err(error) => PeerResponse::Failed(error.to_string()),
                         };
-                        sink.send(wire::encode(number, &response)?).await?;
+                        sink.send(encode(number, &response)?).await?;
                     }
                     request => {
                         let node = node.clone();
@@ -123,9 +134,9 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
                 }
             }
             Some((number, response)) = open.next() => {
-                sink.feed(wire::encode(number, &response)?).await?;
+                sink.feed(encode(number, &response)?).await?;
                 while let Some(Some((number, response))) = futures_util::FutureExt::now_or_never(open.next()) {
-                    sink.feed(wire::encode(number, &response)?).await?;
+                    sink.feed(encode(number, &response)?).await?;
                 }
                 SinkExt::<Bytes>::flush(&mut sink).await?;
             }
@@ -133,10 +144,22 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
+/// The answer to a hello, and the version to speak in.
+fn welcome(node: &Node, hello: &Hello) -> (Welcome, Result<Version, Refused>) {
+    match node.admit(hello) {
+        Ok(version) => (Welcome::Agreed { version }, Ok(version)),
+        Err(refused) => {
+            let Refused { why, needed } = refused.clone();
+            tracing::warn!(from = format!("{:x}", hello.from), why, "peer refused");
+            (Welcome::Refused { why, needed }, Err(refused))
+        }
+    }
+}
+
 /// The answer to those that have no business here: strangers may only introduce themselves, and those that were removed
 /// are told so.
 fn refuse(node: &Node, hello: &Hello, request: &PeerRequest) -> Option<PeerResponse> {
-    if *hello == Hello::STRANGER {
+    if hello.is_of_stranger() {
         let allowed = matches!(request, PeerRequest::Introduce { .. });
         return (!allowed).then(|| PeerResponse::Failed("introduce yourself first".into()));
     }

@@ -1,9 +1,9 @@
 //! What members say to each other on the peer port, and how it is framed.
 //!
-//! A connection starts with a line that names protocol and version and a [`Hello`]. Then frames go both ways: a
-//! 32-bit length, a 64-bit number that pairs an answer with its request, and the message in postcard. Many requests
-//! may be open at a time; answers come in any order. Fields and kinds are only ever added at the end, so that a
-//! version and the next one understand each other.
+//! A connection begins as [`super::hello`] says. Then frames go both ways: a 32-bit length, a 64-bit number that pairs
+//! an answer with its request, and the message: its kind and the fields of that kind (see [`crate::format`]), as the
+//! version has them that both sides have agreed on. Many requests may be open at a time; answers come in any order. New
+//! kinds go to the end, and so do new fields of a kind. Whoever is asked what it does not know says so and goes on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,33 +16,15 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use crate::format::{Unreadable, Version, highest, written_as};
 use crate::raft::membership::progress::Progress;
 use crate::raft::types::{Peer, RaftVote, Ticket, TypeConfig};
-
-/// The first bytes of every peer connection; an HTTP request can never start like this.
-pub const PREFACE: &[u8; 14] = b"MUSTER-PEER/1\n";
 
 /// No frame is longer; the largest honest one holds one entry with a value of some 10 MiB.
 pub const FRAME_LIMIT: usize = 64 << 20;
 
 /// Bytes of a snapshot that go in one request.
 pub const CHUNK_BYTES: usize = 1 << 20;
-
-/// Who calls, and whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// The cluster both must belong to.
-    pub cluster: u64,
-    /// The caller.
-    pub from: u64,
-    /// Whom the caller means to reach.
-    pub to: u64,
-}
-
-impl Hello {
-    /// How somebody calls who knows neither itself nor the cluster; all it may do is introduce itself.
-    pub const STRANGER: Self = Self { cluster: 0, from: 0, to: 0 };
-}
 
 /// A request from one member to another.
 #[derive(Debug, Serialize, Deserialize)]
@@ -134,6 +116,13 @@ pub enum PeerResponse {
     Progress(Progress),
     /// To `MoveLeader`: who leads now, or why it stays as it is.
     Moved(Result<u64, String>),
+    /// To a request that the receiver does not know.
+    Unknown {
+        /// The request's kind.
+        kind: u32,
+        /// The highest version that the receiver speaks.
+        version: Version,
+    },
 }
 
 /// What a member tells somebody who wants to join.
@@ -154,53 +143,71 @@ pub fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().max_frame_length(FRAME_LIMIT).new_codec()
 }
 
-/// A message with its number, ready for the codec.
+/// A message with its number, ready for the codec, as `version` has it.
 ///
 /// # Errors
 /// The message cannot be encoded or is too large for a frame.
-pub fn encode<T: Serialize>(number: u64, message: &T) -> io::Result<Bytes> {
+pub fn encode<T: Serialize>(number: u64, message: &T, version: Version) -> io::Result<Bytes> {
     let mut head = Vec::with_capacity(256);
     head.extend_from_slice(&number.to_be_bytes());
-    let bytes = postcard::to_extend(message, head).map_err(io::Error::other)?;
+    let bytes = written_as(version, || postcard::to_extend(message, head)).map_err(io::Error::other)?;
     if bytes.len() > FRAME_LIMIT {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "message too large"));
     }
     Ok(bytes.into())
 }
 
-/// The number and the message of a frame.
+/// The number of a frame and its message, if this version knows that.
 ///
 /// # Errors
-/// The frame is no message of this version.
-pub fn decode<T: DeserializeOwned>(mut frame: BytesMut) -> io::Result<(u64, T)> {
+/// The frame is too short for a message.
+pub fn decode<T: DeserializeOwned>(mut frame: BytesMut) -> io::Result<(u64, Result<T, Unreadable>)> {
     if frame.len() < 8 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "short frame"));
     }
     let number = frame.get_u64();
-    let message = postcard::from_bytes(&frame)
-        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("unreadable peer message: {e}")))?;
-    Ok((number, message))
+    Ok((number, crate::format::decode(&frame)))
+}
+
+/// The answer to a request that cannot be read.
+pub fn not_understood(error: &Unreadable) -> PeerResponse {
+    match error {
+        Unreadable::UnknownKind { kind } => PeerResponse::Unknown { kind: *kind, version: highest() },
+        Unreadable::UnknownFields { .. } | Unreadable::Malformed(_) => PeerResponse::Failed(format!(
+            "the request cannot be read by a member of version {}: {error}",
+            highest()
+        )),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::CURRENT;
 
     #[test]
     fn messages_survive_the_wire() {
         let ticket = Ticket { node: 1, session: 2, seq: 3 };
         let request = PeerRequest::Propose { ticket, commands: Bytes::from_static(b"abc") };
-        let frame = encode(7, &request).unwrap();
+        let frame = encode(7, &request, CURRENT).unwrap();
         let (number, back) = decode::<PeerRequest>(BytesMut::from(&frame[..])).unwrap();
         assert_eq!(number, 7);
         assert!(
-            matches!(back, PeerRequest::Propose { ticket: t, commands } if t == ticket && commands == "abc")
+            matches!(back, Ok(PeerRequest::Propose { ticket: t, commands }) if t == ticket && commands == "abc")
         );
     }
 
     #[test]
-    fn garbage_is_an_error() {
-        assert!(decode::<PeerRequest>(BytesMut::from(&b"short"[..])).is_err());
-        assert!(decode::<PeerRequest>(BytesMut::from(&b"\0\0\0\0\0\0\0\0\xff\xff"[..])).is_err());
+    fn a_short_frame_is_an_error_and_an_unknown_message_is_known_as_such() {
+        let read = |bytes: &[u8]| decode::<PeerRequest>(BytesMut::from(bytes));
+        assert!(read(b"short").is_err());
+        let (number, unknown) = read(b"\0\0\0\0\0\0\0\x09\xff\x01and more").unwrap();
+        let unknown = unknown.unwrap_err();
+        assert_eq!((number, &unknown), (9, &Unreadable::UnknownKind { kind: 255 }));
+        let answer = not_understood(&unknown);
+        assert!(matches!(answer, PeerResponse::Unknown { kind: 255, version } if version == highest()));
+        // Belong has no fields.
+        let (_, unknown) = read(b"\0\0\0\0\0\0\0\x09\x09more").unwrap();
+        assert!(matches!(not_understood(&unknown.unwrap_err()), PeerResponse::Failed(_)));
     }
 }

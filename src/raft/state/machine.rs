@@ -16,10 +16,11 @@ use super::snapshot;
 use super::snapshot::{Folder, Meta};
 use crate::clock::{ClusterClock, Stamp};
 use crate::keyspace::auth::Auth;
-use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal};
+use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal, batch};
 use crate::raft::metrics::{Metrics, observe};
 use crate::raft::tasks::Alarm;
 use crate::raft::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
+use crate::raft::versions::Versions;
 
 /// The openraft instance of a node.
 pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
@@ -82,6 +83,7 @@ struct Inner {
     applied: watch::Sender<u64>,
     clock: Mutex<ClusterClock>,
     alarm: Alarm,
+    versions: Versions,
 }
 
 /// A whole snapshot on disk.
@@ -112,13 +114,24 @@ impl StateMachine {
         };
         let Meta { last, membership, sessions } = meta;
         let reading = keyspace.now().clock;
+        let versions = Versions::new(keyspace.version());
         let mut replica = Replica { keyspace, applied: last, membership, sessions };
         replica.seed_roster();
         let replica = RwLock::new(replica);
         let applied = watch::Sender::new(last.map_or(0, |id| id.index));
         let clock = Mutex::new(ClusterClock::new(reading, Instant::now()));
         let alarm = Alarm::default();
-        Ok(Self(Arc::new(Inner { replica, folder, history, metrics, observer, applied, clock, alarm })))
+        Ok(Self(Arc::new(Inner {
+            replica,
+            folder,
+            history,
+            metrics,
+            observer,
+            applied,
+            clock,
+            alarm,
+            versions,
+        })))
     }
 
     /// The state, for reading. Hold it shortly: applying waits meanwhile.
@@ -129,6 +142,11 @@ impl StateMachine {
     /// Follows the index of the last entry applied.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.0.applied.subscribe()
+    }
+
+    /// The cluster's version as far as it was applied here.
+    pub fn versions(&self) -> &Versions {
+        &self.0.versions
     }
 
     /// This node's reading of the cluster clock; stamps in the log set it.
@@ -166,9 +184,9 @@ impl StateMachine {
     }
 
     pub(in crate::raft) fn apply_batch(&self, log_id: RaftLogId, proposal: &Proposal) -> io::Result<Outcome> {
-        let commands: Vec<Command> = postcard::from_bytes(&proposal.commands).map_err(|e| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id} cannot be read: {e}"))
-        })?;
+        // All of it is understood before any of it takes effect.
+        let commands = batch::decode(&proposal.commands)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {log_id}: {e}")))?;
         self.observe(proposal.at.clock);
         self.0.metrics.batch_commands.observe(commands.len() as f64);
         let mut changes = Vec::with_capacity(commands.len());
@@ -194,6 +212,7 @@ impl StateMachine {
             sessions.retain(|node| !keyspace.roster().is_removed(node));
         }
         replica.applied = Some(log_id);
+        self.0.versions.reach(replica.keyspace.version());
         let auth = replica.keyspace.auth();
         let auth = (!Arc::ptr_eq(auth, &before)).then(|| auth.clone());
         Ok(Outcome {
@@ -311,6 +330,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (folder, history) = (self.0.folder.clone(), self.0.history);
         let work = move || {
             let (meta, keyspace) = snapshot::load(&received.0, history)?;
+            folder.prepare(keyspace.version())?;
             let path = folder.place(meta.last);
             snapshot::publish(&received.0, &path)?;
             folder.keep_newest()?;
@@ -327,6 +347,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut replica = Replica { keyspace, applied: last, membership, sessions };
         replica.seed_roster();
         let (auth, index) = (replica.keyspace.auth().clone(), replica.keyspace.index());
+        self.0.versions.reach(replica.keyspace.version());
         *self.write() = replica;
         self.0.observer.replaced(auth, index);
         self.0.applied.send_replace(last.map_or(0, |id| id.index));
@@ -345,6 +366,7 @@ mod tests {
     use openraft::Membership;
 
     use super::*;
+    use crate::format::CURRENT;
     use crate::raft::offline::folder::Nobody;
     use crate::raft::types::CommittedLeader;
 
@@ -402,7 +424,7 @@ mod tests {
         observer.0.set(state.clone()).ok().unwrap();
 
         let log_id = RaftLogId::new(CommittedLeader::new(1), 1);
-        let commands = postcard::to_allocvec(&vec![Command::Expire]).unwrap().into();
+        let commands = batch::encode(&[Command::Expire], CURRENT).unwrap().into();
         let ticket = Ticket { node: 1, session: 1, seq: 1 };
         let payload = EntryPayload::Normal(Proposal { at: Stamp::default(), ticket, commands });
         let entry = crate::raft::types::RaftEntry { log_id, payload };

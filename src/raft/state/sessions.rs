@@ -15,6 +15,7 @@ const WINDOW: usize = 1024;
 pub struct Sessions(BTreeMap<u64, Session>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 struct Session {
     id: u64,
     /// Everything up to here is done or given up.
@@ -22,6 +23,8 @@ struct Session {
     /// Done beyond the floor.
     above: BTreeSet<u64>,
 }
+
+crate::format::extendable!(Session);
 
 impl Sessions {
     /// Takes note of a batch that is about to be applied; `false` when it was applied before.

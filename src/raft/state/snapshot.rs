@@ -1,21 +1,31 @@
 //! Snapshots on disk: one file each, written beside and renamed when complete, so that there is always a whole one.
 //!
-//! A file is a magic line, then frames of `length, CRC-32, bytes`. The first frame is the [`Meta`]; the others hold
-//! records of the frozen keyspace one after another; an empty frame ends the file. A missing end, a wrong checksum or
-//! an unknown version is an error that names the file, never an empty or partial state.
+//! A file is a [`FirstLine`] with the cluster's version, then frames of `length, CRC-32, bytes`. The first frame is the
+//! [`Meta`]; the others hold records of the frozen keyspace one after another (see [`crate::format`]); an empty frame ends
+//! the file. A missing end, a wrong checksum or an unknown version is an error that names the file, never an empty or
+//! partial state.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::sessions::Sessions;
+use crate::format::{self, FirstLine, Unusable, Version, record, written_as};
 use crate::keyspace::backup::frame::{HEAD_BYTES, Head};
-use crate::keyspace::{Frozen, Keyspace, Memory, Record};
+use crate::keyspace::{Frozen, Keyspace, Memory};
+use crate::raft::data_version;
 use crate::raft::types::{RaftLogId, RaftMembership};
 
-const MAGIC: &[u8; 18] = b"muster snapshot 1\n";
+/// What it is called in the first line.
+const WHAT: &str = "snapshot";
+
+/// The number of the form.
+const FORM: u16 = 2;
+
+/// No first line is longer, in bytes.
+const LINE_LIMIT: u64 = 64;
 
 /// Frames are closed when they have reached this many bytes.
 const FRAME_BYTES: usize = 1 << 20;
@@ -23,7 +33,7 @@ const FRAME_BYTES: usize = 1 << 20;
 /// No frame is longer: a longer one is damage. A record is at most a value of some 10 MiB, twice.
 const FRAME_LIMIT: usize = 64 << 20;
 
-/// What a snapshot covers.
+/// What a snapshot covers. New fields go to the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     /// The last entry that is in it.
@@ -39,13 +49,18 @@ pub struct Meta {
 /// # Errors
 /// The disk fails; `path` is then as it was.
 pub fn write(path: &Path, meta: &Meta, frozen: &Frozen) -> io::Result<()> {
+    // A member that cannot do more than the cluster's version may get it.
+    written_as(frozen.version(), || write_now(path, meta, frozen))
+}
+
+fn write_now(path: &Path, meta: &Meta, frozen: &Frozen) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut out = BufWriter::new(File::create(&part)?);
-    out.write_all(MAGIC)?;
-    frame(&mut out, &encode(meta)?)?;
+    out.write_all(&FirstLine { what: WHAT, form: FORM, version: frozen.version() }.to_bytes())?;
+    frame(&mut out, &format::encode(meta).map_err(io::Error::other)?)?;
     let mut bytes = Vec::with_capacity(FRAME_BYTES * 2);
     for record in frozen.records() {
-        bytes = postcard::to_extend(&record, bytes).map_err(io::Error::other)?;
+        bytes = record::push(bytes, &record).map_err(io::Error::other)?;
         if bytes.len() >= FRAME_BYTES {
             frame(&mut out, &bytes)?;
             bytes.clear();
@@ -113,16 +128,18 @@ fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
-fn read_head(input: &mut impl Read) -> io::Result<Meta> {
-    let mut magic = [0; MAGIC.len()];
-    input.read_exact(&mut magic)?;
-    if &magic != MAGIC {
-        return Err(damaged("not a snapshot of this version"));
+fn read_head(input: &mut impl BufRead) -> io::Result<Meta> {
+    let mut line = Vec::new();
+    input.take(LINE_LIMIT).read_until(b'\n', &mut line)?;
+    match FirstLine::parse(WHAT, FORM, &line) {
+        Ok(Some(_)) => format::decode(&next_frame(input)?).map_err(damaged),
+        Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(foreign @ Unusable::Foreign { .. }) => Err(damaged(foreign)),
+        Err(other) => Err(io::Error::new(io::ErrorKind::InvalidData, other)),
     }
-    postcard::from_bytes(&next_frame(input)?).map_err(damaged)
 }
 
-fn read_all(input: &mut impl Read, history: Memory) -> io::Result<(Meta, Keyspace)> {
+fn read_all(input: &mut impl BufRead, history: Memory) -> io::Result<(Meta, Keyspace)> {
     let meta = read_head(input)?;
     let mut keyspace = Keyspace::new(history);
     loop {
@@ -132,8 +149,8 @@ fn read_all(input: &mut impl Read, history: Memory) -> io::Result<(Meta, Keyspac
         }
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
-            let (record, after) = postcard::take_from_bytes::<Record>(rest).map_err(damaged)?;
-            keyspace.restore(record).map_err(damaged)?;
+            let (record, after) = record::split(rest).ok_or_else(|| damaged("a record is cut off"))?;
+            keyspace.restore(format::decode(record).map_err(damaged)?).map_err(damaged)?;
             rest = after;
         }
     }
@@ -160,10 +177,6 @@ fn next_frame(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    postcard::to_allocvec(value).map_err(io::Error::other)
-}
-
 fn damaged(why: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {why}"))
 }
@@ -184,6 +197,14 @@ impl Folder {
             std::fs::remove_file(file)?;
         }
         Ok(folder)
+    }
+
+    /// Takes note in the data folder that a snapshot of this version is about to come.
+    ///
+    /// # Errors
+    /// This process does not know the version, or the disk fails.
+    pub fn prepare(&self, version: Version) -> io::Result<()> {
+        self.0.parent().map_or(Ok(()), |data_dir| data_version::raise(data_dir, version))
     }
 
     /// Where the snapshot that ends at `last` lies. Names sort by index.

@@ -66,7 +66,7 @@ impl Copy {
     }
 
     async fn write_to(self, to: &mpsc::Sender<Result<Bytes, BackupError>>) -> Result<(), BackupError> {
-        let (mut writer, first) = Writer::begin(&self.info)?;
+        let (mut writer, first) = Writer::begin(&self.info, self.frozen.version())?;
         if !send(to, first).await {
             return Ok(());
         }

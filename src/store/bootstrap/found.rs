@@ -90,7 +90,7 @@ pub async fn salvage<E: From<FoundError>>(
     let unreadable = |cause| FoundError::Unreadable { folder: data_dir.into(), cause };
     let (Identity { member, cluster }, frozen) = raft::read_folder(data_dir).await.map_err(unreadable)?;
     let info = Info { cluster, member, wall: wall_nanos(), version: env!("CARGO_PKG_VERSION").into() };
-    let (mut writer, first) = Writer::begin(&info).map_err(FoundError::from)?;
+    let (mut writer, first) = Writer::begin(&info, frozen.version()).map_err(FoundError::from)?;
     each(&first)?;
     for record in frozen.backup(0) {
         if let Some(piece) = writer.push(&record).map_err(FoundError::from)? {
@@ -120,7 +120,7 @@ pub fn found(
     }
     let member = member_id(&settings.initial_cluster[&settings.name], &token);
     let identity = Identity { member, cluster: cluster_id(members.keys()) };
-    let keyspace = Keyspace::found::<FoundError>(settings.history_events, |take| {
+    let keyspace = Keyspace::found::<FoundError>(settings.history_events, whole.needs, |take| {
         let read = read_backup(input, |chunk| take(chunk).map_err(FoundError::from))?;
         let changed = || BackupError::Damaged { what: "it changed while it was read".into() };
         (read == *whole).then_some(()).ok_or_else(|| changed().into())

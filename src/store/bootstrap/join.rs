@@ -1,6 +1,7 @@
 //! Who a node is: known from its data, one of the first members, or a newcomer that asks the cluster.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::{Duration, Instant};
 
 use url::Url;
@@ -54,6 +55,9 @@ pub enum JoinError {
          in the URL or as MUSTER_USERNAME and MUSTER_PASSWORD, or add this node first (muster member add)"
     )]
     Denied(String),
+    /// The cluster has reached a version that this node does not know.
+    #[error("this Muster is too old for the cluster: {0}")]
+    TooOld(String),
     /// The cluster will not have this node.
     #[error("the cluster does not take this node: {0}")]
     Refused(String),
@@ -120,6 +124,9 @@ async fn ask(others: &[Vec<String>], mine: &[String]) -> Result<Introduction, Jo
             match crate::raft::introduce(urls, mine).await {
                 Ok(introduction) if introduction.member.is_some() => return Ok(introduction),
                 Ok(introduction) => stranger = Some(introduction),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Err(JoinError::TooOld(error.to_string()));
+                }
                 Err(error) => problem = error.to_string(),
             }
         }
@@ -170,7 +177,7 @@ async fn enrol_once(
         let message = "what answers there is not Muster".into();
         return Err(ClientError::Declined { status: 404, message });
     };
-    let members = member_statuses.into_iter().map(|status| status.member);
+    let members = member_statuses.members.into_iter().map(|status| status.member);
     let (own, others): (Vec<_>, Vec<_>) =
         members.partition(|member| member.peer_urls.iter().any(|url| mine.contains(url)));
     if !own.is_empty() {

@@ -140,7 +140,8 @@ async fn other_page(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
         {
             return denied;
         }
-        let of_members = page.path == b"/leader" || page.path.starts_with(b"/members");
+        let of_members =
+            page.path == b"/leader" || page.path == b"/version" || page.path.starts_with(b"/members");
         return match of_members {
             true => members::answer_own(&api.store, page).await,
             false => backup::answer(api, page, body).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::list::added_id;
-use crate::client::{Member, MemberStatus, Role};
+use crate::client::{Member, MemberStatus, MemberStatuses, Role};
 use crate::clock::wall_nanos;
 use crate::keyspace::{Command, KeyError, MemberError};
 use crate::raft::{MemberProgress, NodeError, has_quorum};
@@ -136,8 +136,8 @@ impl Store {
         self.members().into_iter().find(|member| member.id == leader).ok_or(StoreError::TimedOut)
     }
 
-    /// Every member with how far it has come. Without a leader that answers in time, roles are those that this node knows.
-    pub async fn member_statuses(&self) -> Vec<MemberStatus> {
+    /// Every member with how far it has come, and the cluster's version. Without a leader that answers in time, roles are those that this node knows.
+    pub async fn member_statuses(&self) -> MemberStatuses {
         let asked = self.node.member_progress(Instant::now() + PROGRESS_LIMIT).await.ok();
         let leader = asked.as_ref().map(|progress| format!("{:x}", progress.leader));
         let progress_of = |id: &str| {
@@ -145,6 +145,10 @@ impl Store {
             asked.as_ref()?.member(id).cloned()
         };
         let replica_voters = self.node.voters();
+        let replica_version = |id: u64| {
+            let replica = self.node.state().read();
+            replica.keyspace.members().get(id).map(|attributes| attributes.version.to_string())
+        };
         let status = |member: Member| {
             let known: Option<MemberProgress> = progress_of(&member.id);
             let id = u64::from_str_radix(&member.id, 16).unwrap_or_default();
@@ -158,9 +162,12 @@ impl Store {
                 .as_ref()
                 .and_then(|progress| Some(progress.last.saturating_sub(known.as_ref()?.matched?)));
             let running = asked.as_ref().map(|_| known.as_ref().is_some_and(|known| known.running));
-            MemberStatus { leader: leader.as_ref() == Some(&member.id), member, role, running, lag }
+            let version = replica_version(id);
+            MemberStatus { leader: leader.as_ref() == Some(&member.id), member, role, running, lag, version }
         };
-        self.members().into_iter().map(status).collect()
+        let members = self.members().into_iter().map(status).collect();
+        let version = Some(self.node.state().versions().reached().to_string());
+        MemberStatuses { members, version }
     }
 }
 

@@ -8,6 +8,7 @@ use warp::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
+use crate::format::{LOWEST, Version};
 use crate::keyspace::backup::{Digest, FRAME_LIMIT};
 use crate::keyspace::{KeyError, Refusal, Restore, RestoreError};
 use crate::store::StoreError;
@@ -29,7 +30,7 @@ pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
     let step = match parts.as_slice() {
         ["backup"] if *method == Method::GET => return copy(api).await,
         ["backup"] => return method_not_allowed("GET"),
-        ["restore", id] => begin_or_abort(method, id),
+        ["restore", id] => begin_or_abort(method, id, query),
         ["restore", id, "commit"] => commit(method, id, query),
         ["restore", id, number] => chunk(api, method, id, number, headers, body).await,
         _ => return not_found(),
@@ -61,10 +62,16 @@ async fn copy(api: &Api) -> Response {
     response
 }
 
-fn begin_or_abort(method: &Method, id: &str) -> Step {
+fn begin_or_abort(method: &Method, id: &str, query: &str) -> Step {
     let id = name(id)?;
     match *method {
-        Method::POST => Ok(Restore::Begin { id }),
+        Method::POST => {
+            let form = Form::parse(None, query).map_err(|_| bad("the query cannot be read"))?;
+            let version =
+                form.get("version").map(|text| std::str::from_utf8(text).ok().and_then(Version::parse));
+            let version = version.unwrap_or(Some(LOWEST)).ok_or_else(|| bad("version must be like 0.1"))?;
+            Ok(Restore::Begin { id, version })
+        }
         Method::DELETE => Ok(Restore::Abort { id }),
         _ => Err(Box::new(method_not_allowed("POST,DELETE"))),
     }
@@ -110,7 +117,9 @@ async fn answer_step(api: &Api, step: Restore) -> Response {
 fn store_error(error: &StoreError) -> Response {
     let status = match error {
         StoreError::Refused(Refusal { error: KeyError::Restore(error), .. }) => match error {
-            RestoreError::Gone | RestoreError::Order { .. } => StatusCode::CONFLICT,
+            RestoreError::Gone | RestoreError::Order { .. } | RestoreError::TooEarly { .. } => {
+                StatusCode::CONFLICT
+            }
             RestoreError::Damaged { .. } => StatusCode::BAD_REQUEST,
             RestoreError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         },

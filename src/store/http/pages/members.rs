@@ -6,6 +6,7 @@ use serde::Serialize;
 use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::reply::Response;
 
+use crate::format::{LOWEST, highest};
 use crate::keyspace::{KeyError, MemberError, json_string};
 use crate::store::http::answer::{cluster_header, json, method_not_allowed, not_found, text_error};
 use crate::store::http::body;
@@ -14,7 +15,7 @@ use crate::store::http::go::form::Form;
 use crate::store::http::go::json::Json;
 use crate::store::http::go::url;
 use crate::store::http::head::Head;
-use crate::store::{Member, MemberStatus, Store, StoreError};
+use crate::store::{Member, Store, StoreError};
 
 /// The page as Go's own error texts name the type of a member's request.
 const GO_TYPE: &str = "struct { PeerURLs []string \"json:\\\"peerURLs\\\"\" }";
@@ -55,7 +56,8 @@ pub async fn answer_own(store: &Store, head: Head<'_>) -> Response {
     let parts: Vec<&[u8]> = rest.split(|byte| *byte == b'/').skip(1).collect();
     let outcome = match (method, parts.as_slice()) {
         (&Method::GET, [b"members"]) => Ok(member_statuses(store).await),
-        (_, [b"members"]) => return method_not_allowed("GET"),
+        (&Method::GET, [b"version"]) => Ok(version(store)),
+        (_, [b"members"] | [b"version"]) => return method_not_allowed("GET"),
         (&Method::POST, [b"members", id, b"promote"]) => promote(store, id).await,
         (&Method::POST, [b"leader"]) => move_leader(store, query).await,
         (_, [b"members", _, b"promote"] | [b"leader"]) => return method_not_allowed("POST"),
@@ -112,11 +114,37 @@ async fn remove(store: &Store, rest: &[u8], query: &str) -> Outcome {
 }
 
 async fn member_statuses(store: &Store) -> Response {
+    lined(StatusCode::OK, &store.member_statuses().await)
+}
+
+/// What this node is and can do, and what its cluster has reached.
+fn version(store: &Store) -> Response {
     #[derive(Serialize)]
     struct Page {
-        members: Vec<MemberStatus>,
+        release: &'static str,
+        version: String,
+        lowest: String,
+        cluster: String,
+        /// What members of the next version say.
+        #[cfg(debug_assertions)]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        remarks: Vec<String>,
     }
-    lined(StatusCode::OK, &Page { members: store.member_statuses().await })
+    let page = Page {
+        release: env!("CARGO_PKG_VERSION"),
+        version: highest().to_string(),
+        lowest: LOWEST.to_string(),
+        cluster: store.node().state().versions().reached().to_string(),
+        #[cfg(debug_assertions)]
+        remarks: {
+            let replica = store.node().state().read();
+            let said = |id: &u64| {
+                replica.keyspace.members().get(*id).and_then(|attributes| attributes.remark.clone())
+            };
+            replica.keyspace.roster().members().keys().filter_map(said).collect()
+        },
+    };
+    lined(StatusCode::OK, &page)
 }
 
 async fn promote(store: &Store, id: &[u8]) -> Outcome {
