@@ -14,35 +14,41 @@
 //!
 //! # Code map
 //!
-//! | module | job | |
+//! | module | job | pure |
 //! |---|---|---|
-//! | [`cli`] | the command line: parses, calls, prints; one file for each group of commands | |
-//! | [`agent`] | this machine: presence, units; [`agent::steps`] decides, [`agent::driver`] acts | `steps` is pure |
-//! | [`schedule`] | which unit runs where: [`schedule::plan()`] decides, [`schedule::Engine`] holds the lease and writes | `plan` is pure |
-//! | [`reboot`] | the reboot lock and a machine's way through a reboot | `semaphore`, `lifecycle`, `gate` are pure |
-//! | [`heartbeat`] | keys that somebody keeps alive, and who is lost or back | `tracker` is pure |
-//! | [`client`] | HTTP client of an etcd v2 API: fail-over, watches that resume, copies of folders that follow | |
+//! | [`cli`] | the command line: parses, calls, prints; one file or folder for each group of commands, `etcd` and `etcdctl` for the links of those names, `terminal` for what all share | |
+//! | [`agent`] | this machine: presence, facts, units. `desired` and [`agent::steps`] say what is to be done, [`agent::driver`] does it | `desired`, `steps` |
+//! | [`schedule`] | which unit runs where. [`schedule::plan()`] says it from a `cluster`, `fit` and `reason`; [`schedule::Engine`] holds the `lease`, watches its `contact` with the store, and writes | `cluster`, `fit`, `plan`, `reason` |
+//! | [`reboot`] | the reboot lock and a machine's way through a reboot. `semaphore`, `lifecycle` and `gate` decide, `driver` does | `semaphore`, `lifecycle`, `gate` |
+//! | [`heartbeat`] | keys that somebody keeps alive (`pulse`, `supervise`), and who is lost or back (`tracker`, `watch`) | `tracker` |
+//! | [`client`] | HTTP client of an etcd v2 API: `endpoints` (who is asked, fail-over), `watch` (streams that resume, directories that are followed), `api` (users, members, backups, directories) | |
 //! | [`systemd`] | systemd and logind over D-Bus; readiness messages | |
-//! | [`model`] | where the helpers' records lie in the store, and what they look like | pure |
-//! | [`store`] | one node: writes, reads, watches, members, discovery, backups, limits; the HTTP API below [`store::http`] | |
-//! | [`raft`] | openraft over a write-ahead log and over connections between members; membership, snapshots; the identity in sled | |
-//! | [`keyspace`] | the replicated state machine: tree, history, deadlines, users and roles, the list of members | pure |
-//! | [`format`](mod@format) | how what outlives a version is written: versions, first lines of files, records that grow | pure |
-//! | [`clock`] | time as data; the cluster clock | |
-//! | [`config`] | settings from files, environment and flags | |
-//! | [`ids`] | names from outside, parsed once | pure |
+//! | [`model`] | where the helpers' records lie in the store, and what they look like; unit files; a directory's copy as a tree | all |
+//! | [`store`] | one node: writes (`propose`, `pending`), reads, `watch`, `members`, `bootstrap` (discovery, founding, joining), `backup`, limits, metrics | |
+//! | [`store::http`] | its HTTP API: `router` and `routes` to `pages`, `server` (connections, one exchange, watches), `go` (what Go's libraries do to forms, URLs, JSON and paths), `guard` (who may) | |
+//! | [`raft`] | openraft: `log` (write-ahead log, watermark, compaction), `state` (state machine, sessions, snapshots), `peer` (wire, channels, both ends), `membership` (plan, progress, reconciliation, joining, removal), `offline` (data folders at rest); the node, its identity and tasks | `membership/plan` |
+//! | [`keyspace`] | the replicated state machine: `command` and `ops` on the `tree`, `history` and events, `auth` (users and roles), `members`, `backup` (records checked, framed, restored) | all |
+//! | [`format`](mod@format) | how what outlives a version is written: versions, first lines of files, records that grow | all |
+//! | [`clock`] | time as data; the cluster clock; the one reader of the wall clock | |
+//! | [`config`] | settings from files, environment and flags; `store` has a folder of its own | |
+//! | [`ids`] | names from outside, parsed once | all |
+//!
+//! A folder's `mod.rs` is its door: it says what the folder is about and hands on what others may use.
 //!
 //! # What is absent where
 //!
-//! `tests/layout.rs` reads the sources and checks the first four.
+//! `tests/layout.rs` reads the sources and checks the first seven.
 //!
 //! - Pure rooms name no runtime, disk, bus, clock, socket, and no collection whose order depends on a hash.
 //! - `openraft` and `sled` are named only in `raft`, `warp` only in `store::http`, `zbus` only in `systemd`, `reqwest`
 //!   and `hickory_resolver` only in `client`.
 //! - Helpers never use `store`, `raft` or `keyspace`.
-//! - Dependencies never point up: `cli` > {`agent`, `schedule`, `reboot`, `heartbeat`} > {`client`, `systemd`, `model`}
-//!   > {`config`, `ids`}, and `store` > `raft` > `keyspace` > {`clock`, `format`}. `agent` stands above `schedule`.
-//! - `store` stands above `client` as well, because a node without data finds its cluster as a client of others.
+//! - Dependencies never point up: `cli` > `agent` > `schedule`; `cli` > {`schedule`, `reboot`, `heartbeat`} > {`client`,
+//!   `systemd`} > `config` > `model` > `ids`; `store` > `raft` > `keyspace` > `format`. `clock` is below all that show or keep time.
+//!   `store` stands above `client` as well, because a node without data finds its cluster as a client of others.
+//! - No files use each other in a circle.
+//! - The wall clock is read in `clock` alone. It is shown, and nothing is decided by it.
+//! - No lock that a panic has poisoned is passed over.
 //! - The keyspace never reads a clock: the leader stamps each entry, and the stamp alone moves time.
 //! - Nothing is acknowledged before it is flushed, and no damage on disk is passed over.
 //! - No decision of a helper rests on a read that may be old, on wall time, or on the absence of something that could
@@ -51,7 +57,7 @@
 //!
 //! # Four flows
 //!
-//! **PUT.** [`store::http`] parses the request to a [`keyspace::Command`]. [`store::Store::propose`] puts it into a batch,
+//! **PUT.** [`store::http`] parses the request, which needs none of warp's filters when it is for a key, to a [`keyspace::Command`]. [`store::Store::propose`] puts it into a batch,
 //! which goes to the leader, is stamped there and becomes one entry of the log. openraft replicates it; each member
 //! appends and flushes it on its disk thread. Once a majority has, every member applies it with
 //! [`keyspace::Keyspace::apply`]. The change goes into the history and to the watchers of that member; on the member

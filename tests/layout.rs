@@ -96,6 +96,24 @@ const BELOW: [(&str, &[&str]); 14] = [
     ("format", &[]),
 ];
 
+/// Doc comments that leave the reader where he was.
+const RIDDLES: [&str; 14] = [
+    "Anything.",
+    "How.",
+    "It did.",
+    "It.",
+    "Them.",
+    "They.",
+    "What.",
+    "When.",
+    "Where.",
+    "Which one.",
+    "Which.",
+    "Who.",
+    "Whose.",
+    "Why.",
+];
+
 /// The longest a source file may be without its tests, in lines.
 const LONGEST: usize = 500;
 
@@ -204,6 +222,25 @@ fn no_function_is_too_long() {
                 lines <= LONGEST_FUNCTION,
                 "src/{}: {name} has {lines} lines, at most {LONGEST_FUNCTION} are wanted",
                 source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn no_doc_comment_is_a_riddle() {
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let is_alone =
+                |at: Option<usize>| !at.and_then(|at| lines.get(at)).is_some_and(|l| l.starts_with("///"));
+            let said =
+                line.strip_prefix("/// ").filter(|_| is_alone(at.checked_sub(1)) && is_alone(Some(at + 1)));
+            assert!(
+                !said.is_some_and(|said| RIDDLES.contains(&said)),
+                "src/{}:{}: \"{line}\" does not say what the thing is",
+                source.path,
+                at + 1
             );
         }
     }

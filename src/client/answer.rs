@@ -82,7 +82,7 @@ pub struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It votes.
+    /// The member votes.
     Voter,
     /// It will vote once it has caught up.
     Learner,

@@ -26,7 +26,7 @@ pub enum What {
 /// Something that a watcher should hear of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BeatChange {
-    /// Whose heartbeat.
+    /// The name under which it beats.
     pub name: BeatName,
     /// On which machine.
     pub machine: MachineId,

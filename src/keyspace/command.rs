@@ -38,7 +38,7 @@ pub struct Content {
 pub enum Command {
     /// Write a file or make a directory, whatever was there.
     Set {
-        /// Where.
+        /// The key that is written.
         key: Key,
         /// Make a directory.
         dir: bool,
@@ -47,7 +47,7 @@ pub enum Command {
     },
     /// Make a file or directory that must not exist.
     Create {
-        /// Where.
+        /// The key that is written.
         key: Key,
         /// Make a directory.
         dir: bool,
@@ -65,14 +65,14 @@ pub enum Command {
     },
     /// Change a node that must exist.
     Update {
-        /// Which.
+        /// The key of the node.
         key: Key,
         /// Value and lifetime.
         content: Content,
     },
     /// Change a file if it is as expected.
     CompareAndSwap {
-        /// Which.
+        /// The key of the node.
         key: Key,
         /// What it must be.
         compare: Compare,
@@ -81,7 +81,7 @@ pub enum Command {
     },
     /// Remove a node.
     Delete {
-        /// Which.
+        /// The key of the node.
         key: Key,
         /// It may be an empty directory.
         dir: bool,
@@ -90,7 +90,7 @@ pub enum Command {
     },
     /// Remove a file if it is as expected.
     CompareAndDelete {
-        /// Which.
+        /// The key of the node.
         key: Key,
         /// What it must be.
         compare: Compare,
@@ -101,7 +101,7 @@ pub enum Command {
     Publish {
         /// The member.
         id: u64,
-        /// Its name.
+        /// The name of the member.
         name: String,
         /// Its client URLs.
         client_urls: Vec<String>,
@@ -125,21 +125,21 @@ pub enum Command {
     },
     /// A member has other addresses; raises the index by 1.
     UpdateMember {
-        /// Which.
+        /// The id of the member.
         id: u64,
         /// Where other members reach it.
         peer_urls: Vec<String>,
     },
     /// A member leaves for good; raises the index by 2, as etcd writes two records for it.
     RemoveMember {
-        /// Which.
+        /// The id of the member.
         id: u64,
         /// The version of the roster that the decision rests on.
         seen: Option<u64>,
     },
     /// A read replica shall vote; raises the index by 1.
     PromoteMember {
-        /// Which.
+        /// The id of the member.
         id: u64,
     },
     /// Disaster recovery: all members but one are gone for good. Raises the index by 2 for each of them.

@@ -7,9 +7,9 @@ use super::{Applied, Command, KeyError};
 /// One kind of operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Done.
+    /// Operations that were done.
     pub success: u64,
-    /// Refused.
+    /// Operations that were refused.
     pub fail: u64,
 }
 
@@ -28,7 +28,7 @@ pub struct Counters {
     pub gets: Tally,
     /// Writes whatever was there.
     pub sets: Tally,
-    /// Removals.
+    /// Removals without conditions.
     pub deletes: Tally,
     /// Changes of what must be there.
     pub updates: Tally,

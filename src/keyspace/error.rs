@@ -101,7 +101,7 @@ impl KeyError {
 /// A refusal together with the store's index at that moment, which etcd's answer carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// Why the command is refused.
     pub error: KeyError,
     /// The store's index.
     pub index: u64,

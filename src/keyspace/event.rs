@@ -17,7 +17,7 @@ pub enum Action {
     Update,
     /// Changed because it was as expected.
     CompareAndSwap,
-    /// Removed.
+    /// Removed because somebody asked for it.
     Delete,
     /// Removed because it was as expected.
     CompareAndDelete,

@@ -139,3 +139,7 @@ fn concerns(event: &Event, path: &[u8], recursive: bool) -> bool {
 fn lies_below(path: &[u8], dir: &[u8]) -> bool {
     path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
 }
+
+#[cfg(test)]
+#[path = "history_test.rs"]
+mod tests;

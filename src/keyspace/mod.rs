@@ -350,4 +350,8 @@ impl Keyspace {
 }
 
 #[cfg(test)]
+mod json_test;
+#[cfg(test)]
+mod naive_test;
+#[cfg(test)]
 mod tests;

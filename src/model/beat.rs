@@ -26,7 +26,7 @@ pub struct Beat {
     pub since: Moment,
     /// Seconds without a beat after which it counts as lost.
     pub ttl: u64,
-    /// Who beats.
+    /// What beats: the service itself, its unit or its command.
     pub source: Source,
     /// The process it stands for, on its machine, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

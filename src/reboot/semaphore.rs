@@ -17,7 +17,7 @@ pub struct Semaphore {
 /// Whether an operation changed anything. Repeating one is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did.
+    /// The document was changed.
     Made,
     /// Everything was so already.
     None,
@@ -39,7 +39,7 @@ pub enum SemaphoreError {
     Full {
         /// How many there may be.
         max: i64,
-        /// Who holds.
+        /// The ids of the machines that hold a slot.
         holders: Vec<MachineId>,
     },
     /// A maximum that makes no sense.

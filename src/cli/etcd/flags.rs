@@ -21,7 +21,7 @@ pub(super) struct Flag {
 pub(super) enum Kind {
     /// On or off; does not take the next word.
     Switch(&'static str),
-    /// Anything.
+    /// Takes any text.
     Text(&'static str),
     /// A whole number.
     Number(&'static str),

@@ -21,7 +21,7 @@ pub(super) enum Line {
 /// A flag with its value.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
-    /// Which.
+    /// The flag that was given.
     pub flag: &'static Flag,
     /// Its value; `true` or `false` for a switch.
     pub text: String,

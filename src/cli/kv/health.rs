@@ -83,7 +83,7 @@ enum State {
 struct Report<'a> {
     id: &'a str,
     state: State,
-    /// Who answered.
+    /// The URL of the endpoint that answered.
     url: Option<&'a str>,
     /// Client URLs that gave no answer of use, each with the reason.
     problems: Vec<(&'a str, String)>,

@@ -1,5 +1,6 @@
 //! Where the verbs' output goes: forms to standard output, refusals to standard error.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::render::{self, Shown};
@@ -66,6 +67,17 @@ impl Output {
             return Ok(());
         }
         say::text(format_args!("{text}"))
+    }
+
+    /// Prints names, a line for each.
+    pub fn names(&self, names: &[String]) -> Result<(), Failure> {
+        self.lines(&names.iter().map(|name| format!("{name}\n")).collect::<String>(), &names)
+    }
+
+    /// Prints what has become of a user or a role: `kind` is `User` or `Role`.
+    pub fn done(&self, kind: &str, name: &str, what: &str) -> Result<(), Failure> {
+        let json = BTreeMap::from([(kind.to_ascii_lowercase(), name)]);
+        self.lines(&format!("{kind} {name} {what}\n"), &json)
     }
 
     fn print(&self, text: impl FnOnce(Format) -> String) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::output::Output;
 use crate::cli::Failure;
-use crate::client::{AuthRole, Client, Right};
+use crate::client::{AuthRole, Client, ClientError, Right};
 
 /// Manage roles and their rights
 #[derive(clap::Args, Debug)]
@@ -121,13 +121,13 @@ pub(in crate::cli) async fn add(name: &str, client: &Client, output: &Output) ->
         return Err(Failure::with_code(1, ""));
     }
     client.add_role(name).await.map_err(|error| output.declined(error))?;
-    output.lines(&format!("Role {name} created\n"), &json!({"role": name}))
+    output.done("Role", name, "created")
 }
 
 /// Removes a role.
 pub(in crate::cli) async fn remove(name: &str, client: &Client, output: &Output) -> Result<(), Failure> {
     client.remove_role(name).await.map_err(|error| output.declined(error))?;
-    output.lines(&format!("Role {name} removed\n"), &json!({"role": name}))
+    output.done("Role", name, "removed")
 }
 
 /// Prints what a role allows.
@@ -148,8 +148,7 @@ fn json(role: &AuthRole) -> serde_json::Value {
 
 /// Prints the names of all roles.
 pub(in crate::cli) async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
-    let roles = client.roles().await.map_err(|error| output.declined(error))?;
-    output.lines(&roles.iter().map(|name| format!("{name}\n")).collect::<String>(), &roles)
+    output.names(&client.roles().await.map_err(|error| output.declined(error))?)
 }
 
 /// Gives a role a right.
@@ -160,11 +159,8 @@ pub(in crate::cli) async fn grant(
     client: &Client,
     output: &Output,
 ) -> Result<(), Failure> {
-    let before = client.role(name).await.map_err(|error| output.declined(error))?;
-    let after = client.grant_right(name, path, right).await.map_err(|error| output.declined(error))?;
-    // Without a line end in etcdctl, too.
-    let unchanged = if before == after { "Role unchanged; already granted" } else { "" };
-    output.lines(&format!("{unchanged}Role {name} updated\n"), &json(&after))
+    let before = client.role(name).await;
+    updated(before, client.grant_right(name, path, right), "granted", output).await
 }
 
 /// Takes a right from a role.
@@ -175,10 +171,22 @@ pub(in crate::cli) async fn revoke(
     client: &Client,
     output: &Output,
 ) -> Result<(), Failure> {
-    let before = client.role(name).await.map_err(|error| output.declined(error))?;
-    let after = client.revoke_right(name, path, right).await.map_err(|error| output.declined(error))?;
-    let unchanged = if before == after { "Role unchanged; already revoked" } else { "" };
-    output.lines(&format!("{unchanged}Role {name} updated\n"), &json(&after))
+    let before = client.role(name).await;
+    updated(before, client.revoke_right(name, path, right), "revoked", output).await
+}
+
+/// Makes a change of a role's rights, unless the role could not be read, and says whether it was one.
+async fn updated(
+    before: Result<AuthRole, ClientError>,
+    change: impl Future<Output = Result<AuthRole, ClientError>>,
+    what: &str,
+    output: &Output,
+) -> Result<(), Failure> {
+    let before = before.map_err(|error| output.declined(error))?;
+    let after = change.await.map_err(|error| output.declined(error))?;
+    // Without a line end in etcdctl, too.
+    let unchanged = if before == after { format!("Role unchanged; already {what}") } else { String::new() };
+    output.lines(&format!("{unchanged}Role {} updated\n", after.name), &json(&after))
 }
 
 /// Turn access control on and off

@@ -78,13 +78,13 @@ pub(in crate::cli) async fn add(given: &str, client: &Client, output: &Output) -
         None => (given, password::ask("New password: ", output.voice)?),
     };
     client.put_user(name, &password).await.map_err(|error| output.declined(error))?;
-    output.lines(&format!("User {name} created\n"), &json!({"user": name}))
+    output.done("User", name, "created")
 }
 
 /// Removes a user.
 pub(in crate::cli) async fn remove(name: &str, client: &Client, output: &Output) -> Result<(), Failure> {
     client.remove_user(name).await.map_err(|error| output.declined(error))?;
-    output.lines(&format!("User {name} removed\n"), &json!({"user": name}))
+    output.done("User", name, "removed")
 }
 
 /// Prints a user's roles.
@@ -100,8 +100,7 @@ pub(in crate::cli) async fn get(name: &str, client: &Client, output: &Output) ->
 
 /// Prints the names of all users.
 pub(in crate::cli) async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
-    let users = client.users().await.map_err(|error| output.declined(error))?;
-    output.lines(&users.iter().map(|name| format!("{name}\n")).collect::<String>(), &users)
+    output.names(&client.users().await.map_err(|error| output.declined(error))?)
 }
 
 /// Gives a user roles.
@@ -112,7 +111,7 @@ pub(in crate::cli) async fn grant(
     output: &Output,
 ) -> Result<(), Failure> {
     client.grant_roles(name, roles).await.map_err(|error| output.declined(error))?;
-    updated(name, output)
+    output.done("User", name, "updated")
 }
 
 /// Takes roles from a user.
@@ -123,11 +122,7 @@ pub(in crate::cli) async fn revoke(
     output: &Output,
 ) -> Result<(), Failure> {
     client.revoke_roles(name, roles).await.map_err(|error| output.declined(error))?;
-    updated(name, output)
-}
-
-fn updated(name: &str, output: &Output) -> Result<(), Failure> {
-    output.lines(&format!("User {name} updated\n"), &json!({"user": name}))
+    output.done("User", name, "updated")
 }
 
 /// Asks for a new password of a user that exists and sets it. (etcdctl creates others, and then says that it failed.)

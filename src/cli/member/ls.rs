@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Shown;
 use crate::cli::terminal::table;
 use crate::cli::{Failure, Format};
 use crate::client::{Client, Member, MemberStatus, MemberStatuses, Role};
@@ -42,12 +43,8 @@ async fn of_another_server(client: &Client) -> Result<Vec<MemberStatus>, Failure
 /// One member as it is shown.
 #[derive(Serialize)]
 struct Row<'a> {
-    id: &'a str,
-    name: &'a str,
-    #[serde(rename = "peerURLs")]
-    peer_urls: &'a [String],
-    #[serde(rename = "clientURLs")]
-    client_urls: &'a [String],
+    #[serde(flatten)]
+    member: Shown<'a>,
     leader: bool,
     role: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,21 +59,14 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(status: &'a MemberStatus, cluster_version: Option<&'a str>) -> Self {
-        let MemberStatus {
-            member: Member { id, name, peer_urls, client_urls, .. },
-            leader,
-            role,
-            running,
-            lag,
-            version,
-        } = status;
+        let MemberStatus { member, leader, role, running, lag, version } = status;
         let role = match role {
             Role::Voter => "voter",
             Role::Learner => "learner",
             Role::Replica => "replica",
         };
         let (leader, running, lag, version) = (*leader, *running, *lag, version.as_deref());
-        Self { id, name, peer_urls, client_urls, leader, role, running, lag, version, cluster_version }
+        Self { member: Shown::new(member), leader, role, running, lag, version, cluster_version }
     }
 
     /// The role in words, with what is worth knowing of it.
@@ -87,7 +77,7 @@ impl<'a> Row<'a> {
             (false, role) => role,
         };
         match (self.running, self.lag) {
-            (Some(false), None) if self.name.is_empty() => format!("{role}, not started"),
+            (Some(false), None) if self.member.name.is_empty() => format!("{role}, not started"),
             (Some(false), None) => format!("{role}, not reached"),
             (Some(false), Some(_)) => format!("{role}, not running"),
             (_, Some(lag)) if self.role == "learner" => format!("{role}, {lag} entries behind"),
@@ -100,13 +90,15 @@ fn render(rows: &[Row<'_>]) -> String {
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
+            let Shown { id, name, peer_urls, client_urls } = row.member;
+            let version = row.version.unwrap_or_default();
             vec![
-                row.id.into(),
-                row.name.into(),
-                row.peer_urls.join(","),
-                row.client_urls.join(","),
+                id.into(),
+                name.into(),
+                peer_urls.join(","),
+                client_urls.join(","),
                 row.words(),
-                row.version.unwrap_or_default().into(),
+                version.into(),
             ]
         })
         .collect();
@@ -121,8 +113,10 @@ fn reached(rows: &[Row<'_>]) -> String {
     if ahead.is_empty() {
         return format!("Cluster version: {cluster}\n");
     }
-    let names: Vec<&str> =
-        behind.iter().map(|row| if row.name.is_empty() { row.id } else { row.name }).collect();
+    let names: Vec<&str> = behind
+        .iter()
+        .map(|row| if row.member.name.is_empty() { row.member.id } else { row.member.name })
+        .collect();
     match names.as_slice() {
         [] => format!("Cluster version: {cluster}, about to rise\n"),
         names => format!("Cluster version: {cluster}, held by {}\n", names.join(", ")),
@@ -170,7 +164,10 @@ mod tests {
         );
         let said = |versions: [Option<&'static str>; 3]| {
             let names = ["one", "two", ""];
-            let row = |(version, name)| Row { name, version, ..Row::new(&member_statuses[0], Some("0.1")) };
+            let row = |(version, name)| {
+                let first = Row::new(&member_statuses[0], Some("0.1"));
+                Row { member: Shown { name, ..first.member }, version, ..first }
+            };
             reached(&versions.into_iter().zip(names).map(row).collect::<Vec<_>>())
         };
         let next = Some("0.2");

@@ -84,7 +84,7 @@ fn pick(members: Vec<Member>, named: &str) -> Result<Member, String> {
 }
 
 /// A member as other programs are told of it.
-#[derive(serde::Serialize)]
+#[derive(Clone, Copy, serde::Serialize)]
 struct Shown<'a> {
     id: &'a str,
     name: &'a str,

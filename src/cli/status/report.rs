@@ -16,7 +16,7 @@ pub(super) enum Part<T> {
     Read(T),
     /// It was not.
     Missing {
-        /// Why.
+        /// Why there is nothing to show.
         error: String,
     },
 }
@@ -30,7 +30,7 @@ pub(super) struct Report {
     pub cluster: Part<Cluster>,
     /// The reboot lock of one group.
     pub reboot: Part<Overview>,
-    /// Who beats.
+    /// The heartbeats there are.
     pub heartbeats: Part<Vec<Heartbeat>>,
 }
 

@@ -35,7 +35,7 @@ impl fmt::Debug for PasswordHash {
 pub enum AuthCommand {
     /// Make a user with these roles.
     CreateUser {
-        /// Who.
+        /// The name of the user.
         name: String,
         /// The password's hash.
         hash: Option<PasswordHash>,
@@ -44,7 +44,7 @@ pub enum AuthCommand {
     },
     /// Make a user, or change the password of the one that is there.
     PutUser {
-        /// Who.
+        /// The name of the user.
         name: String,
         /// The password's hash.
         hash: Option<PasswordHash>,
@@ -53,7 +53,7 @@ pub enum AuthCommand {
     },
     /// Change a user.
     UpdateUser {
-        /// Who.
+        /// The name of the user.
         name: String,
         /// The hash of a new password.
         hash: Option<PasswordHash>,
@@ -69,14 +69,14 @@ pub enum AuthCommand {
     },
     /// Make a role.
     CreateRole {
-        /// Its name.
+        /// The name of the role.
         name: String,
         /// What it is to be.
         role: Role,
     },
     /// Change a role.
     UpdateRole {
-        /// Its name.
+        /// The name of the role.
         name: String,
         /// What it may do in addition.
         grant: Option<Permissions>,

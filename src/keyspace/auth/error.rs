@@ -8,25 +8,25 @@ pub enum AuthError {
     /// There is such a user already.
     #[error("user {name} already exists")]
     UserExists {
-        /// Who.
+        /// The name of the user.
         name: String,
     },
     /// There is no such user to change.
     #[error("user {name} does not exist")]
     NoUser {
-        /// Who.
+        /// The name of the user.
         name: String,
     },
     /// There is no such user to remove.
     #[error("user {name:?} does not exist")]
     NoUserToRemove {
-        /// Who.
+        /// The name of the user.
         name: Blob,
     },
     /// A new user needs a password.
     #[error("user {name} needs a password")]
     EmptyPassword {
-        /// Who.
+        /// The name of the user.
         name: String,
     },
     /// The user would stay as it is.
@@ -35,17 +35,17 @@ pub enum AuthError {
     /// The user has the role already.
     #[error("user {user} has role {role} already")]
     RoleGranted {
-        /// Who.
+        /// The name of the user.
         user: String,
-        /// Which role.
+        /// The name of the role.
         role: String,
     },
     /// The user does not have the role.
     #[error("user {user} does not have role {role}")]
     RoleNotGranted {
-        /// Who.
+        /// The name of the user.
         user: String,
-        /// Which role.
+        /// The name of the role.
         role: String,
     },
     /// The last one who could switch checks off must stay.
@@ -54,19 +54,19 @@ pub enum AuthError {
     /// There is such a role already.
     #[error("role {name} already exists")]
     RoleExists {
-        /// Which.
+        /// The name of the role.
         name: String,
     },
     /// There is no such role to change.
     #[error("role {name} does not exist")]
     NoRole {
-        /// Which.
+        /// The name of the role.
         name: String,
     },
     /// There is no such role to remove.
     #[error("role {name:?} does not exist")]
     NoRoleToRemove {
-        /// Which.
+        /// The name of the role.
         name: Blob,
     },
     /// Role root is as it is.
@@ -75,13 +75,13 @@ pub enum AuthError {
     /// The role may read that already.
     #[error("the role may read {pattern} already")]
     ReadGranted {
-        /// Which pattern.
+        /// The pattern of keys.
         pattern: String,
     },
     /// The role may write that already.
     #[error("the role may write {pattern} already")]
     WriteGranted {
-        /// Which pattern.
+        /// The pattern of keys.
         pattern: String,
     },
     /// The role would stay as it is.

@@ -201,4 +201,6 @@ impl Work<'_> {
 }
 
 #[cfg(test)]
+mod naive_test;
+#[cfg(test)]
 mod tests;

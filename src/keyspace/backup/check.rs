@@ -22,7 +22,7 @@ pub struct Check {
 /// How much there is of what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// Files.
+    /// How many files there are.
     pub keys: u64,
     /// Directories, the root left out.
     pub directories: u64,

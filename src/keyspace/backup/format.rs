@@ -54,7 +54,7 @@ pub struct Summary {
     pub index: u64,
     /// How much is in it.
     pub counts: Counts,
-    /// Its size.
+    /// The size of the backup, in bytes.
     pub bytes: u64,
     /// The SHA-256 of the whole file, as `sha256sum` prints it.
     pub sha256: Digest,

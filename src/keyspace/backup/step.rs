@@ -24,7 +24,7 @@ pub enum Restore {
     },
     /// Stage records.
     Chunk {
-        /// Which restore.
+        /// The number that names the restore.
         id: u64,
         /// Counts the chunks from 0.
         number: u64,
@@ -33,7 +33,7 @@ pub enum Restore {
     },
     /// Replace the keyspace by what is staged.
     Commit {
-        /// Which restore.
+        /// The number that names the restore.
         id: u64,
         /// How many chunks there must be.
         chunks: u64,
@@ -42,7 +42,7 @@ pub enum Restore {
     },
     /// Drop what is staged.
     Abort {
-        /// Which restore.
+        /// The number that names the restore.
         id: u64,
     },
 }
@@ -94,7 +94,7 @@ pub enum RestoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Restored {
-    /// Which.
+    /// The number that names the restore.
     pub id: u64,
     /// The store's index that it took.
     pub index: u64,

@@ -173,3 +173,7 @@ impl Tree {
         self.nodes.iter().map(|entry| &entry.0)
     }
 }
+
+#[cfg(test)]
+#[path = "nodes_test.rs"]
+mod tests;

@@ -15,7 +15,7 @@ const SILENT_ELECTIONS: u32 = 2;
 /// How far each member of raft's membership has come, as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Who leads.
+    /// The id of the member that leads.
     pub leader: u64,
     /// The last entry of the leader's log.
     pub last: u64,

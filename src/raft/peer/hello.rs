@@ -76,7 +76,7 @@ pub enum Welcome {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refused: {why}")]
 pub struct Refused {
-    /// Why.
+    /// The reason, in words.
     pub why: String,
     /// The version that the caller would have to know.
     pub needed: Option<Version>,

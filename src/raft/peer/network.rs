@@ -40,7 +40,7 @@ pub enum Lane {
     Control,
     /// Log entries.
     Log,
-    /// Snapshots.
+    /// For snapshots, whose size would keep everything else waiting.
     Snapshot,
 }
 

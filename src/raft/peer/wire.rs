@@ -44,7 +44,7 @@ pub enum PeerRequest {
     Transfer(TransferLeaderRequest<TypeConfig>),
     /// A piece of a snapshot.
     Chunk {
-        /// Which transfer.
+        /// The number that names the transfer.
         id: u64,
         /// Where in the file, in bytes.
         offset: u64,
@@ -53,7 +53,7 @@ pub enum PeerRequest {
     },
     /// The snapshot is complete: take it over.
     Install {
-        /// Which transfer.
+        /// The number that names the transfer.
         id: u64,
         /// The vote of the leader that sends it.
         vote: RaftVote,

@@ -1,12 +1,13 @@
 //! Reading a request's body up to its limit, and what becomes of a body that nobody wanted.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use tokio::time::error::Elapsed;
 use warp::http::HeaderMap;
 use warp::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
@@ -41,7 +42,11 @@ where
 }
 
 /// The pieces of a body as hyper has it.
-pub fn pieces(mut body: Incoming) -> impl Pieces + Unpin {
+pub fn pieces<B>(mut body: B) -> impl Pieces + Unpin
+where
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Send,
+{
     stream::poll_fn(move |context| {
         loop {
             let frame = ready!(Pin::new(&mut body).poll_frame(context));
@@ -210,12 +215,57 @@ impl<S: Pieces> Unread<'_, S> {
     }
 }
 
+/// A body that is lent to a page which must own it; what the page leaves of it is still here afterwards.
+#[derive(Clone)]
+pub struct Lent(Arc<Mutex<LentBody>>);
+
+struct LentBody {
+    body: Incoming,
+    begun: bool,
+    ended: bool,
+}
+
+impl Lent {
+    /// Lends `body` to whoever gets a clone.
+    pub fn new(body: Incoming) -> Self {
+        Self(Arc::new(Mutex::new(LentBody { body, begun: false, ended: false })))
+    }
+
+    /// As [`Unread::forget`]; the page must have answered.
+    pub async fn forget(self, headers: &HeaderMap, response: &mut Response) {
+        let (begun, ended) = {
+            let lent = self.0.lock().expect("lent body lock poisoned");
+            (lent.begun, lent.ended)
+        };
+        let mut rest = pin!(pieces(self));
+        Unread { stream: rest.as_mut(), begun, ended }.forget(headers, response).await;
+    }
+}
+
+impl Body for Lent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut lent = self.0.lock().expect("lent body lock poisoned");
+        if lent.ended {
+            return Poll::Ready(None);
+        }
+        lent.begun = true;
+        let polled = Pin::new(&mut lent.body).poll_frame(context);
+        lent.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use bytes::Bytes;
     use warp::Reply;
 
     async fn left_open(pieces: usize, expect: bool, read_all: bool) -> bool {

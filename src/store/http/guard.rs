@@ -66,7 +66,7 @@ enum Wish {
     Root,
 }
 
-/// Who asks.
+/// Whom a request says that it comes from.
 enum Caller {
     /// The request does not say.
     Guest,

@@ -9,6 +9,7 @@ mod head;
 mod metrics;
 mod pages;
 mod router;
+mod routes;
 mod server;
 
 use std::sync::Arc;

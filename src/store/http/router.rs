@@ -1,52 +1,50 @@
-//! Which page answers a request.
+//! Which page answers a request: what is the same for all of them, and where each is.
 
-use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service;
-use warp::http::{HeaderMap, Method, Uri};
-use warp::path::FullPath;
+use warp::Reply;
+use warp::http::request::Parts;
+use warp::http::{Method, Uri};
 use warp::reply::Response;
-use warp::{Filter, Reply};
 
-use super::answer::{method_not_allowed, not_found, with_cors};
-use super::body::{Pieces, Unread, pieces};
+use super::answer::{not_found, with_cors};
+use super::body::{Lent, Pieces, Unread, pieces};
 use super::go::path;
 use super::head::Head;
-use super::pages::{admin, auth, backup, discovery, info, keys, members, statistics};
+use super::pages::{auth, keys, members};
+use super::routes::routes;
 use super::{Api, guard};
 use crate::store::Store;
 
-/// All pages. Requests for keys, which are most, do without warp's filters and what those copy of each request;
-/// whichever way one comes, it is answered alike.
+/// All pages. Requests for keys, which are most, do without warp's filters and what those copy of each request.
 pub struct Router {
     api: Arc<Api>,
-    others: Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync>,
+    /// The pages that are filters.
+    filters: Box<dyn Fn(Request<Lent>) -> BoxFuture<'static, Response> + Send + Sync>,
 }
 
 impl Router {
     /// The pages of `store`; what would last long ends with `stop`.
     pub fn new(store: Arc<Store>, stop: CancellationToken) -> Self {
         let api = Arc::new(Api { store, stop });
-        let service = warp::service(routes(api.clone()));
-        let others = move |mut request: Request<Incoming>| -> BoxFuture<'static, Response> {
-            // `CONNECT host:port` has no path, and warp panics without one.
-            if request.uri().path_and_query().is_none() {
-                *request.uri_mut() = Uri::from_static("/");
-            }
-            let mut service = service.clone();
+        let service = TowerToHyperService::new(warp::service(routes(&api)));
+        let filters = move |request| -> BoxFuture<'static, Response> {
+            let answer = service.call(request);
             Box::pin(async move {
-                match service.call(request).await {
+                match answer.await {
                     Ok(response) => response,
                     Err(never) => match never {},
                 }
             })
         };
-        Self { api, others: Box::new(others) }
+        Self { api, filters: Box::new(filters) }
     }
 
     /// The store behind them.
@@ -56,116 +54,125 @@ impl Router {
 
     /// The answer to `request`.
     pub async fn answer(&self, request: Request<Incoming>) -> Response {
-        if !request.uri().path().starts_with("/v2/keys") {
-            return (self.others)(request).await;
-        }
-        let (head, body) = request.into_parts();
-        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-        answer_request(&self.api, &head.method, path, query, &head.headers, pieces(body)).await
+        let (parts, body) = request.into_parts();
+        // `CONNECT host:port` has no path.
+        let raw = parts.uri.path_and_query().map_or("/", |_| parts.uri.path());
+        // `OPTIONS *` is answered by Go's server itself.
+        let whole_server = raw == "*";
+        let Some(path) = path::percent_decode(raw.as_bytes()) else { return path::broken() };
+        let path = if parts.method == Method::OPTIONS {
+            Err(Box::new(warp::reply().into_response()))
+        } else {
+            path::clean(path, parts.uri.query().unwrap_or_default(), &parts.method)
+        };
+        let response = match path {
+            Ok(path) if !is_direct(&path) => Box::pin(self.answer_filtered(parts, &path, body)).await,
+            path => self.answer_directly(&parts, path, body).await,
+        };
+        if whole_server { response } else { with_cors(response) }
+    }
+
+    /// The answer of a page that is no filter, or the one that is known already.
+    async fn answer_directly(
+        &self,
+        parts: &Parts,
+        path: Result<Vec<u8>, Box<Response>>,
+        body: Incoming,
+    ) -> Response {
+        let mut body = pin!(pieces(body));
+        let mut body = Unread::new(body.as_mut());
+        let mut response = match path {
+            Ok(path) => {
+                let query = parts.uri.query().unwrap_or_default();
+                let head = Head { method: &parts.method, path: &path, query, headers: &parts.headers };
+                direct_page(&self.api, head, &mut body).await
+            }
+            Err(answer) => *answer,
+        };
+        body.forget(&parts.headers, &mut response).await;
+        response
+    }
+
+    /// The answer of warp's filters.
+    async fn answer_filtered(&self, mut parts: Parts, path: &[u8], body: Incoming) -> Response {
+        let body = Lent::new(body);
+        let headers = parts.headers.clone();
+        let mut response = match plain(&parts.uri, path) {
+            Some(uri) => {
+                parts.uri = uri;
+                (self.filters)(Request::from_parts(parts, body.clone())).await
+            }
+            // Longer than any page's.
+            None => not_found(),
+        };
+        body.forget(&headers, &mut response).await;
+        response
     }
 }
 
-fn routes(
-    api: Arc<Api>,
-) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::any()
-        .map(move || api.clone())
-        .and(warp::method())
-        .and(warp::path::full())
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::body::stream())
-        .then(
-            async |api: Arc<Api>, method: Method, path: FullPath, query: String, headers: HeaderMap, body| {
-                answer_request(&api, &method, path.as_str(), &query, &headers, body).await
-            },
-        )
-        .recover(|_| async { Ok::<_, Infallible>(not_found()) })
-        .map(warp::Reply::into_response)
+/// `uri` with `path`, which is what its own comes to, written without needless escapes. `None` when that is too long.
+fn plain(uri: &Uri, path: &[u8]) -> Option<Uri> {
+    if uri.path_and_query().is_some() && uri.path().as_bytes() == path {
+        return Some(uri.clone());
+    }
+    let path = path::percent_encode(path);
+    uri.query().map_or(path.clone(), |query| format!("{path}?{query}")).parse().ok()
 }
 
-/// The answer to a request as it came.
-async fn answer_request(
-    api: &Api,
-    method: &Method,
-    path: &str,
-    query: &str,
-    headers: &HeaderMap,
-    body: impl Pieces,
-) -> Response {
-    // `OPTIONS *` is answered by Go's server itself.
-    let whole_server = path == "*";
-    let Some(path) = path::percent_decode(path.as_bytes()) else { return path::broken() };
-    let mut body = std::pin::pin!(body);
-    let mut body = Unread::new(body.as_mut());
-    let mut response = if *method == Method::OPTIONS {
-        warp::reply().into_response()
-    } else {
-        match path::clean(path, query, method) {
-            Ok(path) => page(api, Head { method, path: &path, query, headers }, &mut body).await,
-            Err(answer) => *answer,
-        }
-    };
-    body.forget(headers, &mut response).await;
-    if whole_server { response } else { with_cors(response) }
+/// Whether a page is asked for that is no filter.
+fn is_direct(path: &[u8]) -> bool {
+    let begins =
+        |prefix: &[u8]| path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
+    [&b"/v2/keys"[..], b"/v2/auth", b"/v2/members"].into_iter().any(begins)
 }
 
-/// The answer of the page at a clean path.
-async fn page(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
+/// The answer of a page that is no filter, at a clean path.
+async fn direct_page(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
     if let Some(key) = head.below(b"/v2/keys") {
         return keys::answer(api, key, body).await;
     }
+    // On the heap, so that requests for keys need not carry the room that other pages take.
     if let Some(rest) = head.below(b"/v2/auth") {
         return Box::pin(auth::answer(api, rest, body)).await;
     }
-    // On the heap, so that requests for keys need not carry the room that other pages take.
-    Box::pin(other_page(api, head, body)).await
+    match head.below(b"/v2/members") {
+        Some(rest) => Box::pin(answer_members(api, rest, body)).await,
+        None => not_found(),
+    }
 }
 
-/// The answer of any page but those of keys and of users and roles.
-async fn other_page(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
-    let Head { method, path, headers, .. } = head;
-    if let Some(rest) = head.below(b"/v2/members") {
-        let names_one = !matches!(rest.path, b"" | b"/");
-        let changes = *method == Method::POST || names_one && matches!(*method, Method::PUT | Method::DELETE);
-        if changes && let Err(denied) = guard::require_root(api, headers).await {
-            return denied;
-        }
-        return members::answer(&api.store, rest, body).await;
+/// Who changes members must be root; who asks for what is no change is told so first.
+async fn answer_members(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
+    let names_one = !matches!(head.path, b"" | b"/");
+    let changes =
+        *head.method == Method::POST || names_one && matches!(*head.method, Method::PUT | Method::DELETE);
+    if changes && let Err(denied) = guard::require_root(api, head.headers).await {
+        return denied;
     }
-    if let Some(page) = head.below(b"/muster/v1") {
-        if *method != Method::GET
-            && let Err(denied) = guard::require_root(api, headers).await
-        {
-            return denied;
-        }
-        let of_members =
-            page.path == b"/leader" || page.path == b"/version" || page.path.starts_with(b"/members");
-        return match of_members {
-            true => members::answer_own(&api.store, page).await,
-            false => backup::answer(api, page, body).await,
-        };
+    members::answer(&api.store, head, body).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_given_paths_without_needless_escapes() {
+        let plain = |uri: &str, path: &[u8]| plain(&uri.parse().unwrap(), path).map(|uri| uri.to_string());
+        assert_eq!(plain("/version?a=%62", b"/version").unwrap(), "/version?a=%62");
+        assert_eq!(plain("/%76ersion?a=%62", b"/version").unwrap(), "/version?a=%62");
+        assert_eq!(plain("/a%2520", b"/a%20").unwrap(), "/a%2520");
+        assert_eq!(plain("host:80", b"/").unwrap(), "/");
+        assert_eq!(plain("/x", &[b'\xff'; 60_000]), None);
     }
-    let get = *method == Method::GET;
-    match path {
-        b"/v2/machines" if get || *method == Method::HEAD => info::machines(&api.store),
-        b"/v2/machines" => method_not_allowed("GET,HEAD"),
-        b"/v2/stats/self" if get => info::stats(&api.store),
-        b"/v2/stats/store" if get => statistics::of_store(&api.store),
-        b"/v2/stats/leader" if get => info::leader_stats(&api.store),
-        b"/version" if get => info::version(),
-        b"/health" if get => info::health(&api.store).await,
-        b"/metrics" => admin::metrics(&api.store).await,
-        b"/debug/vars" if get => admin::variables(&api.store),
-        b"/config/local/log" if *method == Method::PUT => match guard::require_root(api, headers).await {
-            Ok(()) => admin::set_level(body).await,
-            Err(denied) => denied,
-        },
-        b"/config/local/log" => method_not_allowed("PUT"),
-        b"/v2/stats/self" | b"/v2/stats/leader" | b"/v2/stats/store" => method_not_allowed("GET"),
-        b"/version" | b"/health" | b"/debug/vars" => method_not_allowed("GET"),
-        b"/new" => discovery::new_registry(api, head).await,
-        _ => not_found(),
+
+    #[test]
+    fn prefixes_of_direct_pages_end_at_a_slash() {
+        for path in ["/v2/keys", "/v2/keys/a", "/v2/auth/users", "/v2/members/"] {
+            assert!(is_direct(path.as_bytes()), "{path}");
+        }
+        for path in ["/v2/keysX", "/v2", "/v2/machines", "/version", "/"] {
+            assert!(!is_direct(path.as_bytes()), "{path}");
+        }
     }
 }

@@ -27,7 +27,7 @@ pub struct Piece {
     pub offset: u64,
     /// The segment's size.
     pub size: u64,
-    /// They.
+    /// The bytes to write.
     pub bytes: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ pub struct Job {
     pub next_entry: u64,
     /// Segments to remove once it is durable; who waits is told after that.
     pub dropped: Vec<u64>,
-    /// Who waits.
+    /// Told when the flush is done.
     pub told: Told,
 }
 

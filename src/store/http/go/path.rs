@@ -100,7 +100,7 @@ pub fn percent_decode(raw: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Escapes what Go's `URL.EscapedPath` escapes in a path.
-fn percent_encode(path: &[u8]) -> String {
+pub fn percent_encode(path: &[u8]) -> String {
     let mut out = String::with_capacity(path.len());
     for byte in path {
         match byte {
