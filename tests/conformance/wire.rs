@@ -69,6 +69,71 @@ fn head_tells_the_length_of_what_it_leaves_out() {
     pair.finish();
 }
 
+/// Control bytes, blanks and a lone `%` are refused by both; a line feed ends the line.
+fn bytes_of_targets() -> impl Iterator<Item = u8> {
+    (0x21..=0xff).filter(|byte| ![0x7f, b'%'].contains(byte))
+}
+
+#[test]
+fn any_byte_may_stand_in_a_target() {
+    let Some(mut pair) = Pair::start() else { return };
+    for byte in bytes_of_targets() {
+        for (before, after) in [("/v2/keys/t/a", "b"), ("/v2/keys/t?value=", ""), ("/v2/keys//t/", "/")] {
+            let target = [before.as_bytes(), &[byte], after.as_bytes()].concat();
+            let request = [b"PUT ", &target[..], b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
+            let [ours, theirs] = pair.raw("PUT", &request);
+            pair.note(&format!("{}, with {byte:#x}", String::from_utf8_lossy(&target)), &ours, &theirs);
+        }
+    }
+    pair.run(&["GET ~/t?recursive=true&sorted=true", "GET ~/?recursive=true&sorted=true"]).finish();
+}
+
+#[test]
+fn bodies_that_look_like_requests_and_requests_in_a_row_keep_their_bytes() {
+    let Some(pair) = Pair::start() else { return };
+    let body = "value=GET /< HTTP/1.1%0A#\"<>`";
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let mut many = Vec::new();
+    for n in 0..9 {
+        let head = format!("PUT /v2/keys/<{n}> HTTP/1.1\r\nHost: h\r\n{form}");
+        many.extend(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).bytes());
+        many.extend(format!("GET /v2/keys/<{n}> HTTP/1.1\r\nHost: h\r\n\r\n").bytes());
+    }
+    many.extend(
+        format!("PUT /v2/keys/<c> HTTP/1.1\r\nHost: h\r\n{form}Transfer-Encoding: chunked\r\n\r\n{chunk}")
+            .bytes(),
+    );
+    let last = format!(
+        "GET /v2/keys/%3Cc%3E HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    many.extend(last.bytes());
+    // All at once, and in pieces that end anywhere.
+    for size in [many.len(), 7, 64, 997] {
+        let [ours, theirs] = pair.urls().map(|url| {
+            let mut stream = TcpStream::connect(url.trim_start_matches("http://")).expect("a connection");
+            stream.set_nodelay(true).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a connection");
+            let mut writer = stream.try_clone().expect("a connection");
+            let bytes = many.clone();
+            let writing =
+                std::thread::spawn(move || bytes.chunks(size).try_for_each(|piece| writer.write_all(piece)));
+            let mut text = Vec::new();
+            stream.read_to_end(&mut text).expect("the server closes");
+            writing.join().expect("no panic").expect("sent");
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let values =
+            |text: &str| text.matches("\"value\":\"GET /\\u003c HTTP/1.1\\n#\\\"\\u003c\\u003e`\"").count();
+        assert_eq!(status_lines(&ours), status_lines(&theirs), "{ours}\n{theirs}");
+        assert!(values(&theirs) >= 20, "{theirs}");
+        assert_eq!(values(&ours), values(&theirs), "{ours}\n{theirs}");
+        // From here on all keys are there.
+        assert!(!ours.contains(" 400 "), "{ours}");
+    }
+}
+
 #[test]
 fn requests_in_a_row_are_answered_in_a_row() {
     let Some(pair) = Pair::start() else { return };

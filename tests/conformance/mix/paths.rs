@@ -9,7 +9,7 @@ const PREFIXES: &str = "/v2/keys /v2/keys /v2/keys /v2/keys /v2/keys /v2/keys /v
 const PARTS: &str = "\
     k k k k a a b x _h _ __ %5Fh a%20b a+b %00 %0A %0D%0A %7F %FF%FE %FE%FF %C3%A4 ä \u{1f600} %ED%A0%80 %E2%80%A8 \
     %EF%BF%BD %25 %2525 %3F %23 %26 %3C%3E %22 %5C a;b a=b&c a:b@c ' !*() ~ | ^ [x] {x} %5B%5D ... .a a. %2E%2E%2E . \
-    .. %2e %2E%2e a%2Fb %2F %2F%2F a%2F..%2Fb %41 %61%62 %c3%a4 a,b $ 0 %zz %2 % *";
+    .. %2e %2E%2e a%2Fb %2F %2F%2F a%2F..%2Fb %41 %61%62 %c3%a4 a,b $ 0 %zz %2 % * <a> a\"b ` # a#b < %3C<";
 
 /// The next few requests.
 pub fn more(dice: &mut Dice) -> Vec<Request> {
@@ -38,6 +38,7 @@ pub fn more(dice: &mut Dice) -> Vec<Request> {
         "?recursive=true",
         "?recursive=true&x=%C3%A4'[b]",
         "?x=/../y",
+        "#a?value=1",
         "?a?b",
     ]);
     let method = dice.word(

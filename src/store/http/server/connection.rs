@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::service::{PageService, Progress};
+use super::target::Targets;
 use super::watch_stream;
 use crate::store::Room;
 use crate::store::http::router::Router;
@@ -76,7 +77,7 @@ async fn talk(
     stop: &CancellationToken,
 ) -> Option<(watch_stream::Watch, Vec<u8>)> {
     let progress = Arc::new(Progress::default());
-    let wire = Wire { stream, begun, progress: progress.clone() };
+    let wire = Wire::new(stream, begun, progress.clone());
     let service = PageService::new(pages.clone(), progress.clone());
     // Some clients of etcd look for the names as Go writes them.
     let mut connection = http1::Builder::new()
@@ -120,17 +121,57 @@ async fn talk(
         }
         None => {
             // Copied, because even an empty piece of hyper's buffer would keep all of it.
-            let rest = connection.into_parts().read_buf.to_vec();
+            let parts = connection.into_parts();
+            let wire = parts.io.into_inner();
+            let rest = [&*parts.read_buf, &*wire.ready, &*wire.raw].concat();
             progress.take_watch().map(|watch| (watch, rest))
         }
     }
 }
 
-/// The socket as hyper sees it: what has been read already comes first, and what happens is noted.
+/// The socket as hyper sees it: what has been read already comes first, targets are as hyper takes them, and what
+/// happens is noted.
 struct Wire<'a> {
     stream: &'a mut TcpStream,
-    begun: Bytes,
+    /// Read from the socket, and not looked at yet.
+    raw: Bytes,
+    /// To be handed on.
+    ready: Bytes,
+    targets: Targets,
     progress: Arc<Progress>,
+}
+
+impl<'a> Wire<'a> {
+    /// The socket behind the bytes that have been read from it already.
+    fn new(stream: &'a mut TcpStream, begun: Bytes, progress: Arc<Progress>) -> Self {
+        Self { stream, raw: begun, ready: Bytes::new(), targets: Targets::default(), progress }
+    }
+
+    /// Looks at what was just read, which is the end of `into` from `start` on: leaves there what may be handed on, and
+    /// keeps the rest.
+    fn sift(&mut self, into: &mut ReadBuf<'_>, start: usize) {
+        let progress = &self.progress;
+        let bytes = &into.filled()[start..];
+        let taken = self.targets.take(bytes, || progress.take_body_length());
+        if taken.length < bytes.len() {
+            self.raw = [&bytes[taken.length..], &*self.raw].concat().into();
+        }
+        match taken.changed {
+            Some(changed) => {
+                self.ready = changed.into();
+                into.set_filled(start);
+                put(&mut self.ready, into);
+            }
+            None => into.set_filled(start + taken.length),
+        }
+    }
+}
+
+/// Moves as much as there is room for.
+fn put(bytes: &mut Bytes, into: &mut ReadBuf<'_>) {
+    let length = bytes.len().min(into.remaining());
+    into.put_slice(&bytes[..length]);
+    bytes.advance(length);
 }
 
 impl AsyncRead for Wire<'_> {
@@ -139,16 +180,22 @@ impl AsyncRead for Wire<'_> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        if self.begun.is_empty() {
-            ready!(Pin::new(&mut *self.stream).poll_read(cx, into))?;
+        let start = into.filled().len();
+        let this = &mut *self;
+        if this.ready.is_empty() {
+            if this.raw.is_empty() {
+                ready!(Pin::new(&mut *this.stream).poll_read(cx, into))?;
+            } else {
+                put(&mut this.raw, into);
+            }
+            if into.filled().len() > start {
+                this.sift(into, start);
+            }
         } else {
-            let length = self.begun.len().min(into.remaining());
-            into.put_slice(&self.begun[..length]);
-            self.begun.advance(length);
+            put(&mut this.ready, into);
         }
-        if into.filled().len() > before {
-            self.progress.received();
+        if into.filled().len() > start {
+            this.progress.received();
         }
         Poll::Ready(Ok(()))
     }

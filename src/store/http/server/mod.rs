@@ -2,4 +2,5 @@
 
 pub mod connection;
 pub mod service;
+pub mod target;
 pub mod watch_stream;

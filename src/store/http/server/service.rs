@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
 
+use super::target::BodyLength;
 use super::watch_stream::{Framing, Watch};
 use crate::store::http::accepted::Accepted;
 use crate::store::http::metrics::Route;
@@ -41,6 +42,8 @@ pub struct Progress {
     waiting: AtomicBool,
     /// All that is written has gone out since.
     flushed: AtomicBool,
+    /// How long the body is of a head that was read since somebody asked.
+    body: Mutex<Option<BodyLength>>,
     watch: Mutex<Option<Watch>>,
 }
 
@@ -72,7 +75,13 @@ impl Progress {
         self.watch.lock().expect("accepted watch lock poisoned").take()
     }
 
-    fn begin(&self) {
+    /// How long the body is that belongs to the last head, if one has been read since the last call.
+    pub fn take_body_length(&self) -> Option<BodyLength> {
+        self.body.lock().expect("body length lock poisoned").take()
+    }
+
+    fn begin(&self, body: BodyLength) {
+        *self.body.lock().expect("body length lock poisoned") = Some(body);
         self.busy.store(true, Ordering::Relaxed);
         self.head_open.store(false, Ordering::Relaxed);
     }
@@ -101,7 +110,7 @@ impl hyper::service::Service<Request<Incoming>> for PageService {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.progress.begin();
+        self.progress.begin(request.body().size_hint().exact());
         let began = Instant::now();
         let framing = Framing::of(&request);
         let route = Route::of(request.uri().path());
