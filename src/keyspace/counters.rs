@@ -70,9 +70,10 @@ impl Counters {
                     matches!(error, Some(KeyError::NotFound { .. } | KeyError::NotDirectory { .. }));
                 self.conditional_deletes.count(!missing);
             }
-            Command::UpdateMember { .. } => self.updates.count(error.is_none()),
+            // What is refused does not reach etcd's store.
+            Command::UpdateMember { .. } => self.updates.success += u64::from(error.is_none()),
             Command::RemoveMember { .. } => {
-                self.deletes.count(error.is_none());
+                self.deletes.success += u64::from(error.is_none());
                 self.creates.success += u64::from(error.is_none());
             }
             // These count where they are carried out, a new member when it says its name; the last six etcd has not.
@@ -88,6 +89,17 @@ impl Counters {
             | Command::RaiseVersion { .. } => {}
             #[cfg(debug_assertions)]
             Command::Remark { .. } => {}
+        }
+    }
+
+    /// Before it changes its members etcd reads them from its store, and those that were removed, of which it finds none
+    /// before the first (etcd `membership/cluster.go`, `membersFromStore`).
+    pub(super) fn note_roster_lookup(&mut self, command: &Command, any_removed: bool) {
+        if let Command::AddMember { .. } | Command::UpdateMember { .. } | Command::RemoveMember { .. } =
+            command
+        {
+            self.gets.count(true);
+            self.gets.count(any_removed);
         }
     }
 

@@ -41,6 +41,9 @@ use tree::Deadlines;
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
 const CHECKED_NODES: usize = 1000;
 
+/// Digits of the name of a key that is made in order.
+pub const IN_ORDER_DIGITS: usize = 20;
+
 /// The tree, its history and what belongs to them.
 #[derive(Debug)]
 pub struct Keyspace {
@@ -224,7 +227,7 @@ impl Keyspace {
             Command::Set { key, dir, content } => self.set(key, *dir, content)?,
             Command::Create { key, dir, content } => self.create(key, *dir, content)?,
             Command::CreateInOrder { dir_key, dir, content } => {
-                let key = dir_key.child(&format!("{:020}", self.index + 1));
+                let key = dir_key.child(&format!("{:0IN_ORDER_DIGITS$}", self.index + 1));
                 self.create(&key, *dir, content)?
             }
             Command::Update { key, content } => self.update(key, content)?,
@@ -268,6 +271,7 @@ impl Keyspace {
     /// Carries out a command about members; by how much it raises the index, as in etcd, which keeps its members in
     /// the same store.
     fn change_members(&mut self, command: &Command) -> Result<u64, KeyError> {
+        self.counters.note_roster_lookup(command, self.roster.has_removed());
         match command {
             Command::Publish { id, .. } if self.roster.is_removed(*id) => return Ok(0),
             Command::Publish {

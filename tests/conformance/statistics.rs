@@ -16,9 +16,24 @@ fn page(url: &str) -> Value {
     http::request(url, "GET", "/v2/stats/store", None).expect("an answer").json()
 }
 
-/// How far each counter of both has come since `before`, ours first.
-fn steps(pair: &Pair, before: &[Value; 2]) -> [Vec<(String, i64)>; 2] {
-    let now = pair.urls().map(|url| page(&url));
+/// The counters of both at one time, ours first.
+pub struct Counted([Value; 2]);
+
+impl Counted {
+    /// What they are now.
+    pub fn now(pair: &Pair) -> Self {
+        Self(pair.urls().map(|url| page(&url)))
+    }
+
+    /// How far each counter has come since `before`. How many watchers wait is no count, and depends on when one looks.
+    pub fn since(&self, before: &Self) -> [Vec<(String, i64)>; 2] {
+        let mut steps = between(&self.0, &before.0);
+        steps.iter_mut().for_each(|steps| steps.retain(|(name, step)| name != "watchers" && *step != 0));
+        steps
+    }
+}
+
+fn between(now: &[Value; 2], before: &[Value; 2]) -> [Vec<(String, i64)>; 2] {
     [0, 1].map(|server| {
         let members = now[server].as_object().expect("an object");
         let step = |(name, value): (&String, &Value)| {
@@ -27,6 +42,11 @@ fn steps(pair: &Pair, before: &[Value; 2]) -> [Vec<(String, i64)>; 2] {
         };
         members.iter().map(step).collect()
     })
+}
+
+/// How far each counter of both has come since `before`, ours first.
+fn steps(pair: &Pair, before: &[Value; 2]) -> [Vec<(String, i64)>; 2] {
+    between(&pair.urls().map(|url| page(&url)), before)
 }
 
 /// Sends requests and compares what they count as after each.

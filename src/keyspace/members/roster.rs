@@ -79,6 +79,11 @@ impl Roster {
         self.members.get(&id)
     }
 
+    /// Whether anybody was ever removed.
+    pub fn has_removed(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
     /// Whether `id` was a member and was removed.
     pub fn is_removed(&self, id: u64) -> bool {
         self.removed.contains(&id)

@@ -141,11 +141,9 @@ async fn direct_page(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
     }
 }
 
-/// Who changes members must be root; who asks for what is no change is told so first.
+/// Who changes members must be root; as in etcd that is looked at before anything else.
 async fn answer_members(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
-    let names_one = !matches!(head.path, b"" | b"/");
-    let changes =
-        *head.method == Method::POST || names_one && matches!(*head.method, Method::PUT | Method::DELETE);
+    let changes = matches!(*head.method, Method::POST | Method::PUT | Method::DELETE);
     if changes && let Err(denied) = guard::require_root(api, head.headers).await {
         return denied;
     }

@@ -75,7 +75,7 @@ fn figures(api: &Arc<Api>) -> Pages {
 }
 
 fn log_level(api: &Arc<Api>) -> Pages {
-    let set = async |api: Arc<Api>, headers: HeaderMap, body| match guard::require_root(&api, &headers).await
+    let set = async |api: Arc<Api>, headers: HeaderMap, body| match guard::require_operator(&api, &headers).await
     {
         Ok(()) => admin::set_level(body).await,
         Err(denied) => denied,
@@ -100,7 +100,7 @@ async fn own_page(asked: &Asked, body: impl Pieces) -> Response {
     let (api, head) = (&asked.api, asked.head());
     let Some(head) = head.below(b"/muster/v1") else { return not_found() };
     if *head.method != Method::GET
-        && let Err(denied) = guard::require_root(api, head.headers).await
+        && let Err(denied) = guard::require_operator(api, head.headers).await
     {
         return denied;
     }

@@ -8,6 +8,7 @@ use super::pool::{Listener, let_things_come};
 use crate::common::http::Answer;
 use crate::conformance::Pair;
 use crate::conformance::pair::{Reply, fill, shorten};
+use crate::conformance::statistics::Counted;
 
 /// Watches that may be open at a time; then all are looked at and dropped.
 const OPEN_WATCHES: usize = 25;
@@ -57,18 +58,22 @@ pub type Damage<'a> = Option<(usize, Harm<'a>)>;
 
 /// Plays the steps one after the other.
 pub fn play(pair: &mut Pair, steps: &[Step], damage: Damage) -> Played {
-    let mut player = Player { pair, listeners: Vec::new(), played: Played::default() };
+    let counted = Counted::now(pair);
+    let mut player =
+        Player { pair, counted, watched: false, listeners: Vec::new(), played: Played::default() };
     for (number, step) in steps.iter().enumerate() {
         match step {
             Step::Ask(_) => player.ask(number, step, damage),
             Step::Watch(target) => {
                 let listener = Listener::open(player.pair, number, target);
                 player.listeners.push(listener);
+                player.watched = true;
                 player.played.watches += 1;
             }
         }
         if number % LOOK_EVERY == 0 {
             player.look();
+            player.count(number);
         }
         if player.listeners.len() > OPEN_WATCHES {
             player.finish_watches();
@@ -78,11 +83,15 @@ pub fn play(pair: &mut Pair, steps: &[Step], damage: Damage) -> Played {
         }
     }
     player.finish_watches();
+    player.count(steps.len().saturating_sub(1));
     player.played
 }
 
 struct Player<'a> {
     pair: &'a mut Pair,
+    counted: Counted,
+    /// A watch was opened since: when it counts is the server's affair.
+    watched: bool,
     listeners: Vec<Listener>,
     played: Played,
 }
@@ -106,6 +115,19 @@ impl Player<'_> {
             let what = describe(step, index);
             self.played.differences.push(Difference { step: number, what, why, ours, theirs });
             self.pair.level();
+            self.counted = Counted::now(self.pair);
+        }
+    }
+
+    /// Compares what both have counted since the last look.
+    fn count(&mut self, step: usize) {
+        let before = std::mem::replace(&mut self.counted, Counted::now(self.pair));
+        let [ours, theirs] = self.counted.since(&before);
+        if !std::mem::take(&mut self.watched) && ours != theirs {
+            let what = format!("what /v2/stats/store has counted in the last {LOOK_EVERY} requests");
+            let [ours, theirs] = [ours, theirs].map(|steps| format!("{steps:?}"));
+            let why = "another count".into();
+            self.played.differences.push(Difference { step, what, why, ours, theirs });
         }
     }
 
