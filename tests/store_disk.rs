@@ -22,7 +22,7 @@ impl SmallDisk {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder);
         if !nix::unistd::geteuid().is_root() || !mount.status().is_ok_and(|status| status.success()) {
-            eprintln!("skipped: a file system can be mounted by root only");
+            common::skip("a file system can be mounted by root only");
             return None;
         }
         Some(Self(folder.to_path_buf()))

@@ -39,7 +39,7 @@ impl Both {
         let etcd = Etcd::start()?;
         let has = etcdctl("", &["--version"]).stdout(Stdio::null()).status().is_ok();
         if !has {
-            eprintln!("skipped: no etcdctl on this machine (Debian: apt install etcd-client)");
+            common::skip("no etcdctl on this machine (Debian: apt install etcd-client)");
             return None;
         }
         let both = Self { cluster: Cluster::start(1, &[]), etcd };

@@ -412,7 +412,7 @@ fn etcdctl_adds_lists_changes_and_removes_members() {
         command.env("ETCDCTL_API", "2").args(["--endpoints", &url]).args(words).output()
     };
     if etcdctl(&["--version"]).is_err() {
-        eprintln!("skipped: no etcdctl on this machine (Debian: apt install etcd-client)");
+        common::skip("no etcdctl on this machine (Debian: apt install etcd-client)");
         return;
     }
     let ctl = |words: &[&str]| {

@@ -25,7 +25,7 @@ fn torment(seed: u64, nodes: usize, length: Duration, folder: PathBuf) -> bool {
 #[test]
 fn a_short_torture_loses_nothing_and_shows_nothing_stale() {
     if let Some(why) = Network::missing() {
-        eprintln!("skipped: {why}");
+        common::skip(&why);
         return;
     }
     let folder = tempfile::Builder::new().prefix("muster-torture-").tempdir().expect("a folder");

@@ -14,6 +14,17 @@ pub mod writer;
 
 use std::time::{Duration, Instant};
 
+/// Says why a test is left out on this machine. Where nothing may be left out (`tests/run` sees to that by the variable
+/// `MUSTER_TEST_NEEDS_ALL`), it fails.
+///
+/// # Panics
+/// When the variable is set.
+#[track_caller]
+pub fn skip(why: &str) {
+    assert!(std::env::var_os("MUSTER_TEST_NEEDS_ALL").is_none(), "this test must not be left out: {why}");
+    eprintln!("skipped: {why}");
+}
+
 /// Waits until `condition` holds.
 ///
 /// # Panics

@@ -25,7 +25,7 @@ impl Programs {
         let has =
             Command::new("etcdctl").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if has.is_err() {
-            eprintln!("skipped: no etcdctl on this machine (Debian: apt install etcd-client)");
+            crate::common::skip("no etcdctl on this machine (Debian: apt install etcd-client)");
             return None;
         }
         let folder = TempDir::new().expect("a folder for the link");

@@ -1,4 +1,4 @@
-//! Pauses between attempts: longer each time, never the same for two clients.
+//! Pauses between attempts: longer each time, and partly by chance.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -31,7 +31,7 @@ impl Backoff {
 
 /// Between half of `full` and all of it, so that many clients that failed together do not come back together.
 pub(in crate::client) fn jitter(full: Duration) -> Duration {
-    // The standard library's seeds for hash maps are the only random numbers at hand without another crate.
+    // The seed of a hash map is chance enough for a pause.
     let chance = RandomState::new().hash_one(0_u8) % 1000;
     full / 2 + full.mul_f64(chance as f64 / 2000.0)
 }
