@@ -31,6 +31,7 @@
 //! | [`format`](mod@format) | how what outlives a version is written: versions, first lines of files, records that grow | all |
 //! | [`clock`] | time as data; the cluster clock; the one reader of the wall clock | |
 //! | [`config`] | settings from files, environment and flags; `store` has a folder of its own | |
+//! | [`repeats`] | what would be logged again and again is said once, and then how often | |
 //! | [`ids`] | names from outside, parsed once | all |
 //!
 //! A folder's `mod.rs` is its door: it says what the folder is about and hands on what others may use.
@@ -90,6 +91,7 @@ pub mod keyspace;
 pub mod model;
 pub mod raft;
 pub mod reboot;
+pub mod repeats;
 pub mod schedule;
 pub mod store;
 pub mod systemd;

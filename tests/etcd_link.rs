@@ -51,6 +51,7 @@ fn a_cluster_started_with_etcds_flags_says_published_and_serves() {
     let mut nodes: Vec<Daemon> = (0..3).map(start).collect();
     for (i, node) in nodes.iter_mut().enumerate() {
         node.wait_until_said(&format!("published {{Name:m{i} ClientURLs:[{}]}} to cluster ", url(ports[i])));
+        node.wait_until_said("enabled capabilities for version 3.4");
         node.wait_until_said("ready to serve client requests");
         node.wait_until_answers(&url(ports[i]), "/health");
         let said = node.said();

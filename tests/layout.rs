@@ -63,7 +63,7 @@ const OUTSIDE: [(&str, &str); 6] = [
 ];
 
 /// Every module with the modules that it may use: dependencies point downwards.
-const BELOW: [(&str, &[&str]); 14] = [
+const BELOW: [(&str, &[&str]); 15] = [
     (
         "cli",
         &[
@@ -85,8 +85,8 @@ const BELOW: [(&str, &[&str]); 14] = [
     ("reboot", &["client", "clock", "config", "ids", "model", "systemd"]),
     ("heartbeat", &["client", "clock", "ids", "model", "systemd"]),
     // A node that has no data yet finds its cluster as a client of others.
-    ("store", &["client", "clock", "config", "format", "keyspace", "raft"]),
-    ("raft", &["clock", "format", "keyspace"]),
+    ("store", &["client", "clock", "config", "format", "keyspace", "raft", "repeats"]),
+    ("raft", &["clock", "format", "keyspace", "repeats"]),
     ("keyspace", &["clock", "format"]),
     ("client", &["config", "model"]),
     ("systemd", &["ids"]),
@@ -94,6 +94,7 @@ const BELOW: [(&str, &[&str]); 14] = [
     ("model", &["ids"]),
     ("clock", &[]),
     ("format", &[]),
+    ("repeats", &[]),
 ];
 
 /// Doc comments that leave the reader where he was.

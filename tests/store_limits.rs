@@ -107,6 +107,24 @@ fn keys_have_a_largest_depth_and_length() {
     assert_eq!(node.request("PUT", &format!("/v2/keys/{}", "k".repeat(8191)), Some("value=1")).status, 201);
     let refused = error_of(&node.request("PUT", &format!("/v2/keys/{}", "k".repeat(8192)), Some("value=1")));
     assert_eq!(refused, (400, 209, "the key has more than 8192 bytes".into()));
+    // What is made in order has a name of twenty digits, and can be named like any other key.
+    for (dir, one_more, cause) in [
+        (deep(2047), deep(2048), "the key has more than 2048 components"),
+        (
+            format!("/v2/keys/{}", "d".repeat(8170)),
+            format!("/v2/keys/{}", "d".repeat(8171)),
+            "the key has more than 8192 bytes",
+        ),
+    ] {
+        let made = node.request("POST", &dir, Some("value=made"));
+        assert_eq!(made.status, 201, "{}", made.text());
+        let key = format!("/v2/keys{}", made.json()["node"]["key"].as_str().expect("a key"));
+        assert_eq!(node.request("GET", &key, None).json()["node"]["value"], "made");
+        assert_eq!(node.request("DELETE", &key, None).status, 200);
+        let before = node.request("GET", "/v2/keys/", None).index();
+        assert_eq!(error_of(&node.request("POST", &one_more, Some("value=x"))), (400, 209, cause.into()));
+        assert_eq!(node.request("GET", "/v2/keys/", None).index(), before, "nothing was made");
+    }
     assert_eq!(node.request("DELETE", "/v2/keys/a?recursive=true", None).status, 200);
 }
 
@@ -173,6 +191,61 @@ fn connections_are_limited_and_one_too_many_is_told() {
     wait_for("room again", LIMIT, || ask().is_ok_and(|answer| answer.status == 200));
     let text = node.request("GET", "/metrics", None).text();
     assert!(!text.contains("muster_http_connections_refused_total 0\n"), "{text}");
+}
+
+/// Many more than there are places, all at once and with requests on their way: each hears why it is not served.
+#[test]
+fn a_whole_crowd_too_many_is_told() {
+    const CROWD: usize = 1500;
+    let cluster = Cluster::start(1, &["--max-connections", "4"]);
+    let node = &cluster.nodes[0];
+    let mut held: Vec<TcpStream> = (0..4).map(|_| raw(node)).collect();
+    wait_for("all places to be taken", LIMIT, || {
+        // A place that an earlier request had may have become free since.
+        held.push(raw(node));
+        (0..5).all(|_| node.try_request("GET", "/version", None).is_ok_and(|answer| answer.status == 503))
+    });
+    let head = "PUT /v2/keys/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n";
+    let request = format!("{head}{}", "x".repeat(2000));
+    let crowd: Vec<TcpStream> = (0..CROWD).map(|_| raw(node)).collect();
+    for mut stream in &crowd {
+        stream.write_all(request.as_bytes()).expect("sent");
+    }
+    for (number, mut stream) in crowd.into_iter().enumerate() {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{number}: {error}: {answer:?}"));
+        assert!(status(&answer) == "503" && answer.ends_with("try another one\"}"), "{number}: {answer:?}");
+    }
+    drop(held);
+    wait_for("room again", LIMIT, || {
+        node.try_request("GET", "/version", None).is_ok_and(|a| a.status == 200)
+    });
+}
+
+#[test]
+fn a_node_that_may_open_too_few_files_does_not_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (files, starts) in [(24, false), (512, false), (575, false), (576, true)] {
+        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_muster"), "store", "--name", "a", "--data-dir"]);
+        command.arg(folder.path().join("data"));
+        let [client, peer] = [0, 1].map(|_| format!("http://127.0.0.1:{}", common::ports::free_ports(1)[0]));
+        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &format!("a={peer}")]);
+        if starts {
+            let mut node = common::daemon::Daemon::start(&mut command, &folder.path().join("said"));
+            node.wait_until_answers(&client, "/health");
+            assert!(node.terminate().success());
+        } else {
+            let ended = command.output().expect("it can be run");
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            let words = format!("this process may have {files} files open, and a node needs at least 576");
+            assert!(ended.status.code() == Some(1) && said.contains(&words), "{:?}: {said}", ended.status);
+            assert!(!folder.path().join("data").exists(), "nothing was made");
+        }
+    }
 }
 
 #[test]

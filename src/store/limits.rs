@@ -4,10 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// Open files that are kept for the log, for snapshots and for other members.
+/// Open files that are kept for the log, for snapshots, for other members and for refusals.
 const OWN_FILES: u64 = 512;
+
+/// With fewer open files a node does not start: it keeps its own, and the least number of clients worth serving, which
+/// leaves half of an old default of 1024 for the latter.
+pub const LEAST_FILES: u64 = OWN_FILES + LEAST_CONNECTIONS;
+
+/// Client connections that there must be room for.
+const LEAST_CONNECTIONS: u64 = 64;
 
 /// Bytes of request bodies that may be in the making at a time, those of small ones left out.
 const BODY_BYTES: usize = 64 << 20;
@@ -27,6 +34,17 @@ const REFUSALS: usize = 128;
 /// How long a request waits for such room.
 const PATIENCE: Duration = Duration::from_secs(7);
 
+/// The process may open too few files to be of use.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this process may have {open_files} files open, and a node needs at least {LEAST_FILES}: raise LimitNOFILE= or \
+     ulimit -n"
+)]
+pub struct TooFewFiles {
+    /// How many it may.
+    pub open_files: u64,
+}
+
 /// The shared limits of one node.
 #[derive(Debug)]
 pub struct Limits {
@@ -37,39 +55,55 @@ pub struct Limits {
     refusals: Arc<Semaphore>,
 }
 
+/// The place that a new connection gets.
+#[derive(Debug)]
+pub enum Place {
+    /// Among the clients.
+    Client(Room),
+    /// Among those that are told that there are too many.
+    Refusal(Room),
+}
+
 /// A place that is free again when this is dropped.
 #[derive(Debug)]
 pub struct Room(#[expect(dead_code, reason = "it is only held")] OwnedSemaphorePermit);
 
 impl Limits {
     /// Limits for a process that may have so many files open and is to serve at most so many connections.
-    pub fn new(open_files: u64, connections: usize) -> Self {
-        let possible = usize::try_from(open_files.saturating_sub(OWN_FILES).max(1)).unwrap_or(usize::MAX);
+    ///
+    /// # Errors
+    /// Fewer open files than [`LEAST_FILES`].
+    pub fn new(open_files: u64, connections: usize) -> Result<Self, TooFewFiles> {
+        if open_files < LEAST_FILES {
+            return Err(TooFewFiles { open_files });
+        }
+        let possible = usize::try_from(open_files - OWN_FILES).unwrap_or(usize::MAX);
         let most = connections.min(possible).min(Semaphore::MAX_PERMITS);
         if most < connections {
-            tracing::info!(
+            tracing::warn!(
                 open_files,
                 connections = most,
                 "fewer client connections than max_connections: raise LimitNOFILE= or ulimit -n"
             );
         }
-        Self {
+        Ok(Self {
             connections: Arc::new(Semaphore::new(most)),
             most_connections: most,
             bodies: Arc::new(Semaphore::new(BODY_BYTES)),
             listings: Arc::new(Semaphore::new(LISTINGS)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
+        })
+    }
+
+    /// A place for one more connection: among the clients, or else where it is told that there are too many. Waits while
+    /// too many are being told.
+    pub async fn place(&self) -> Place {
+        let held = |permit: Result<_, AcquireError>| Room(permit.expect("the limits are never closed"));
+        tokio::select! {
+            biased;
+            permit = self.connections.clone().acquire_owned() => Place::Client(held(permit)),
+            permit = self.refusals.clone().acquire_owned() => Place::Refusal(held(permit)),
         }
-    }
-
-    /// A place for one more connection; `None` when all are taken.
-    pub fn connection(&self) -> Option<Room> {
-        self.connections.clone().try_acquire_owned().ok().map(Room)
-    }
-
-    /// A place to say that there is none; `None` when too many are being told: those are just closed.
-    pub fn refusal(&self) -> Option<Room> {
-        self.refusals.clone().try_acquire_owned().ok().map(Room)
     }
 
     /// How many connections there are, and how many there may be.
@@ -106,7 +140,7 @@ pub fn raise_open_files() -> u64 {
         Ok((soft, _)) => soft,
         Err(error) => {
             tracing::warn!(%error, "cannot read the limit of open files");
-            OWN_FILES * 2
+            LEAST_FILES
         }
     }
 }
@@ -119,19 +153,26 @@ mod tests {
 
     #[test]
     fn places_for_connections_are_limited_by_the_setting_and_by_open_files() {
-        assert_eq!(Limits::new(1000, 5000).connections(), (0, 488));
-        let limits = Limits::new(100_000, 2);
-        let first = limits.connection();
-        let second = limits.connection();
-        assert!(first.is_some() && second.is_some() && limits.connection().is_none());
-        drop(first);
-        assert_eq!(limits.connections(), (1, 2));
-        assert!(limits.connection().is_some());
+        assert_eq!(Limits::new(1000, 5000).unwrap().connections(), (0, 488));
+        let limits = Limits::new(100_000, 2).unwrap();
+        let places: Vec<Place> = (0..2 + REFUSALS).filter_map(|_| limits.place().now_or_never()).collect();
+        let clients = places.iter().filter(|place| matches!(place, Place::Client(_))).count();
+        assert_eq!((clients, places.len()), (2, 2 + REFUSALS));
+        assert_eq!(limits.connections(), (2, 2));
+        assert!(limits.place().now_or_never().is_none(), "it waits, and is not just closed");
+        drop(places);
+        assert!(matches!(limits.place().now_or_never(), Some(Place::Client(_))));
+    }
+
+    #[test]
+    fn a_node_needs_some_open_files() {
+        assert_eq!(Limits::new(LEAST_FILES - 1, 1).unwrap_err(), TooFewFiles { open_files: 575 });
+        assert_eq!(Limits::new(LEAST_FILES, 5000).unwrap().connections(), (0, 64));
     }
 
     #[tokio::test]
     async fn a_body_waits_for_room() {
-        let limits = Limits::new(10_000, 10);
+        let limits = Limits::new(10_000, 10).unwrap();
         let all = limits.body(usize::MAX).await;
         assert!(all.is_some() && limits.body(1).now_or_never().is_none());
         drop(all);

@@ -17,7 +17,7 @@ use super::bootstrap::discovery::DiscoveryError;
 use super::bootstrap::join;
 use super::bootstrap::join::{JoinError, Origin};
 use super::http;
-use super::limits::{self, Limits};
+use super::limits::{self, Limits, TooFewFiles};
 use super::metrics::counters::Metrics;
 use super::pending::Pending;
 use super::{Store, StoreError};
@@ -62,6 +62,9 @@ pub enum RunError {
         /// The folder.
         folder: String,
     },
+    /// The system lets the process open too few files.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
     /// The cluster's members were not found.
     #[error("{0}")]
     Discovery(#[from] DiscoveryError),
@@ -118,6 +121,7 @@ pub async fn run(
     stop: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> Result<(), RunError> {
+    let limits = Limits::new(limits::raise_open_files(), settings.max_connections)?;
     let client_listeners = bind(&settings.listen_client).await?;
     let peers = bind(&settings.listen_peer).await?;
     let (pending, node) = tokio::select! {
@@ -134,7 +138,6 @@ pub async fn run(
     for listener in peers {
         tasks.spawn(raft::serve(node.clone(), listener, inner_stop.clone()));
     }
-    let limits = Limits::new(limits::raise_open_files(), settings.max_connections);
     let store = {
         // Its tasks work for the clients.
         let _entered = threads.clients.enter();
@@ -179,6 +182,7 @@ pub async fn run(
 
     wind_down(&node, result.is_ok(), &client_stop, &connections).await;
     inner_stop.cancel();
+    end_peers(&tasks).await;
     node.stop().await;
     result
 }
@@ -196,10 +200,19 @@ async fn wind_down(node: &Node, well: bool, client_stop: &CancellationToken, con
     }
 }
 
+/// Waits until the peer port and its connections, which have been told to end, have done so.
+async fn end_peers(tasks: &TaskTracker) {
+    tasks.close();
+    if tokio::time::timeout(DRAIN_LIMIT, tasks.wait()).await.is_err() {
+        tracing::warn!(open = tasks.len(), "connections of members still open at the end");
+    }
+}
+
 /// Says in etcd's words, for which scripts wait, that the node serves.
 fn announce(settings: &StoreSettings, cluster: u64) {
     let urls = settings.advertise_client.join(" ");
     tracing::info!("published {{Name:{} ClientURLs:[{urls}]}} to cluster {cluster:x}", settings.name);
+    tracing::info!("enabled capabilities for version {}", http::ETCD_CAPABILITIES);
     tracing::info!("ready to serve client requests");
 }
 

@@ -273,7 +273,7 @@ mod tests {
         let mut body = std::pin::pin!(body);
         let mut body = Unread::new(body.as_mut());
         if read_all {
-            read(&mut body, &HeaderMap::new(), &Limits::new(1000, 1)).await.unwrap();
+            read(&mut body, &HeaderMap::new(), &Limits::new(1000, 1).unwrap()).await.unwrap();
         }
         let headers =
             HeaderMap::from_iter(expect.then(|| (EXPECT, HeaderValue::from_static("100-continue"))));

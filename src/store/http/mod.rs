@@ -16,16 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use metrics::HttpMetrics;
-pub use pages::info::ETCD_SERVER as ETCD_VERSION;
+pub use pages::info::{ETCD_CAPABILITIES, ETCD_SERVER as ETCD_VERSION};
 
 use super::Store;
-use super::limits::Room;
+use super::limits::{Place, Room};
+use crate::repeats::Repeats;
 use router::Router;
 use server::connection::converse;
 
@@ -51,6 +52,12 @@ Connection: close\r\n\r\n{\"message\":\"too many client connections to this node
 /// How long saying so may take.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a client that was told is given to send the rest of its request, and to close.
+const REFUSAL_SILENCE: Duration = Duration::from_millis(500);
+
+/// Why no connections can be accepted, by the system's number; said once a minute.
+static UNACCEPTED: Repeats<Option<i32>> = Repeats::new();
+
 /// Serves `listener` until `stop`; connections are tracked in `connections`, and finish the request at hand.
 pub async fn serve(
     store: Arc<Store>,
@@ -70,18 +77,23 @@ pub async fn serve(
                     tracing::debug!(%error, "client connection lost early");
                     continue;
                 }
-                let Some(room) = store.limits().connection() else {
-                    store.metrics().http.refused.inc();
-                    if let Some(room) = store.limits().refusal() {
+                // Whoever comes next waits meanwhile where it need not be closed: in the system's queue.
+                match stop.run_until_cancelled(store.limits().place()).await {
+                    Some(Place::Client(room)) => {
+                        connections.spawn(converse(stream, peer, room, pages.clone(), stop.clone()));
+                    }
+                    Some(Place::Refusal(room)) => {
+                        store.metrics().http.refused.inc();
                         connections.spawn(refuse(stream, room));
                     }
-                    continue;
-                };
-                connections.spawn(converse(stream, peer, room, pages.clone(), stop.clone()));
+                    None => return,
+                }
             }
             Err(error) => {
                 // Out of file descriptors, most likely: existing connections go on, new ones wait a little.
-                tracing::warn!(%error, "cannot accept a client connection");
+                if let Some(before) = UNACCEPTED.say(&error.raw_os_error()) {
+                    tracing::warn!(%error, before, "cannot accept a client connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -107,7 +119,13 @@ async fn refuse(mut stream: TcpStream, _room: Room) {
         stream.write_all(REFUSAL).await?;
         stream.shutdown().await?;
         // Closing with its request unread would reset the connection and take the answer with it.
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+        let mut unread = [0; 4 << 10];
+        while let Ok(read) = tokio::time::timeout(REFUSAL_SILENCE, stream.read(&mut unread)).await {
+            if read? == 0 {
+                break;
+            }
+        }
+        std::io::Result::Ok(())
     };
     // Whoever does not read it in time goes without.
     let _ = tokio::time::timeout(REFUSAL_LIMIT, farewell).await;

@@ -83,6 +83,13 @@ impl Subscription {
         self.stage == Stage::Behind && self.mailbox.is_empty()
     }
 
+    /// Whether what it has not heard happened while this node was away, so that nobody here could have been told.
+    pub fn missed_while_away(&self) -> bool {
+        let [after, until] =
+            [&self.hub.away_after, &self.hub.away_until].map(|at| at.load(Ordering::Relaxed));
+        self.next > after && self.next <= until
+    }
+
     /// Whether more than one event is asked for.
     pub fn is_stream(&self) -> bool {
         self.stream
@@ -124,6 +131,9 @@ pub struct Hub {
     limit: u64,
     /// The last index that was told.
     told: AtomicU64,
+    /// What happened after the one index and until the other was told to nobody here: the node got it as a snapshot.
+    away_after: AtomicU64,
+    away_until: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -207,7 +217,14 @@ impl State {
 impl Hub {
     /// A hub that lets at most `limit` watchers wait.
     pub fn new(limit: u64) -> Self {
-        Self { state: Mutex::default(), count: AtomicU64::new(0), limit, told: AtomicU64::new(0) }
+        Self {
+            state: Mutex::default(),
+            count: AtomicU64::new(0),
+            limit,
+            told: AtomicU64::new(0),
+            away_after: AtomicU64::new(0),
+            away_until: AtomicU64::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -350,6 +367,8 @@ impl Hub {
     pub fn replaced(&self, index: u64) {
         let state = self.state();
         let told = self.told.fetch_max(index, Ordering::Relaxed);
+        self.away_after.store(told, Ordering::Relaxed);
+        self.away_until.store(index, Ordering::Relaxed);
         self.end_all(End::Moved(told), state);
     }
 
@@ -562,5 +581,30 @@ mod tests {
         f.set("/a");
         f.set("/c");
         assert_eq!((indexes(&mut stream), indexes(&mut idle)), (vec![11], vec![12]));
+    }
+
+    #[test]
+    fn a_watcher_that_misses_something_because_its_node_was_away_is_not_called_slow() {
+        let mut f = Fixture::new();
+        f.keyspace = Keyspace::new(5);
+        f.set("/a");
+        let mut good = f.watch("/a", false, true, None);
+        let mut slow = f.watch("/a", false, true, None);
+        for _ in 0..3 {
+            f.set("/a");
+        }
+        assert_eq!(indexes(&mut good), [2, 3, 4]);
+        assert!(!slow.missed_while_away() && !good.missed_while_away());
+        // More than is remembered happens elsewhere.
+        let key = Key::parse(b"/a").unwrap();
+        let set = Command::Set { key, dir: false, content: Content::default() };
+        for _ in 0..9 {
+            f.keyspace.apply(&set, Stamp::default(), &mut Vec::new()).unwrap();
+        }
+        f.hub.replaced(f.keyspace.index());
+        assert_eq!(take(&mut good), Some(Err(End::Moved(4))));
+        assert!(good.missed_while_away());
+        assert_eq!(take(&mut slow), Some(Ok(2)));
+        assert!(!slow.missed_while_away(), "it had not even heard what it could");
     }
 }

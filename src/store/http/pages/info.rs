@@ -17,6 +17,9 @@ use crate::store::{Consistency, Store};
 pub const ETCD_SERVER: &str = "3.4.23";
 const ETCD_CLUSTER: &str = "3.4.0";
 
+/// The version whose capabilities etcd says that it has enabled, once a cluster of that release is up.
+pub const ETCD_CAPABILITIES: &str = "3.4";
+
 /// How long `/health` waits for the quorum.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -6,7 +6,7 @@ use warp::reply::Response;
 
 use super::params::Params;
 use super::{machines, watch};
-use crate::keyspace::{Action, Command, Compare, Content, Key};
+use crate::keyspace::{Action, Command, Compare, Content, IN_ORDER_DIGITS, Key};
 use crate::store::http::answer;
 use crate::store::http::answer::{ApiError, Indexes, method_not_allowed};
 use crate::store::http::body::Pieces;
@@ -42,7 +42,7 @@ pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
         let key = Key::parse(path).ok_or_else(|| ApiError::request(209, "invalid key"))?;
         let write_wanted = !matches!(*method, Method::GET | Method::HEAD);
         let pass = guard::admit(api, headers, path, params.recursive, write_wanted).await?;
-        check_size(&key)?;
+        check_size(&key, *method == Method::POST)?;
         match *method {
             _ if machines::has(&key) => Box::pin(machines::answer(api, method, &key, &params)).await,
             Method::GET if params.wait && params.quorum != Some(true) => {
@@ -95,12 +95,14 @@ impl AsRef<[u8]> for Listing {
 }
 
 /// Each directory above a key holds its own path, so what a key takes grows with its depth times its length.
-fn check_size(key: &Key) -> Result<(), ApiError> {
+/// A key `in_order` is the directory of the one to be made, which is longer by a slash and a number.
+fn check_size(key: &Key, in_order: bool) -> Result<(), ApiError> {
     let bytes = key.as_bytes();
-    if bytes.len() > KEY_BYTES {
+    let (more_bytes, more_components) = if in_order { (1 + IN_ORDER_DIGITS, 1) } else { (0, 0) };
+    if bytes.len() + more_bytes > KEY_BYTES {
         return Err(ApiError::request(209, format!("the key has more than {KEY_BYTES} bytes")));
     }
-    if bytes.iter().filter(|byte| **byte == b'/').count() > KEY_DEPTH {
+    if bytes.iter().filter(|byte| **byte == b'/').count() + more_components > KEY_DEPTH {
         return Err(ApiError::request(209, format!("the key has more than {KEY_DEPTH} components")));
     }
     Ok(())

@@ -190,6 +190,9 @@ async fn listen(stream: &TcpStream, rest: &mut Vec<u8>) -> bool {
 fn report(store: &Store, peer: SocketAddr, subscription: &Subscription, error: &StoreError) {
     let metrics = store.metrics();
     let (count, why) = match error {
+        StoreError::Refused(_) if subscription.missed_while_away() => {
+            (&metrics.cleared, "this node was away, and what happened meanwhile is forgotten")
+        }
         StoreError::Refused(_) => {
             (&metrics.cleared, "its reader is so slow that what it has not heard is forgotten")
         }
