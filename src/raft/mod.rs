@@ -16,6 +16,8 @@ mod log;
 mod membership;
 pub mod metrics;
 mod node;
+#[cfg(test)]
+mod node_test;
 mod offline;
 mod peer;
 mod start;

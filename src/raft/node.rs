@@ -14,6 +14,7 @@ use super::identity::IdentityStore;
 use super::log::compaction;
 use super::log::store::LogStore;
 use super::metrics::Metrics;
+use super::peer::callers::Callers;
 use super::peer::hello::{self, Hello, Refused};
 use super::peer::network::{Lane, Peers};
 use super::peer::wire::{PeerRequest, PeerResponse};
@@ -38,6 +39,7 @@ pub struct Node {
     pub(super) log: LogStore,
     pub(super) identity_store: IdentityStore,
     pub(super) peers: Peers,
+    pub(super) callers: Callers,
     statistics: Arc<Statistics>,
     pub(super) election: Duration,
     pub(super) tasks: Tasks,
@@ -116,6 +118,7 @@ impl Node {
             log,
             identity_store,
             peers,
+            callers: Callers::default(),
             statistics,
             election: tuning.election,
             tasks,
@@ -488,7 +491,8 @@ mod tests {
     use super::*;
     use crate::format::LOWEST;
     use crate::keyspace::auth::Auth;
-    use crate::keyspace::{Command, Memory, batch};
+    use crate::keyspace::{Command, batch};
+    use crate::raft::node_test::alone;
     use crate::raft::offline::folder::Nobody;
     use crate::raft::state::machine::Outcome;
 
@@ -501,20 +505,6 @@ mod tests {
         }
 
         fn replaced(&self, _: Arc<Auth>, _: u64) {}
-    }
-
-    /// A node that is its own cluster.
-    async fn alone(folder: &std::path::Path, observer: Arc<dyn Observer>) -> Arc<Node> {
-        let identity = Identity { member: 1, cluster: 1 };
-        let members = BTreeMap::from([(1, Peer { name: String::new(), peer_urls: Vec::new() })]);
-        let tuning = Tuning {
-            heartbeat: Duration::from_millis(10),
-            election: Duration::from_millis(50),
-            snapshot_count: 1000,
-            history: Memory::from(10),
-        };
-        let storage = Storage::open(folder).unwrap();
-        Node::start(storage, identity, members, &tuning, observer).await.unwrap()
     }
 
     async fn expire(node: &Node, limit: Duration) -> Result<(), NodeError> {

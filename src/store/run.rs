@@ -181,8 +181,7 @@ pub async fn run(
     };
 
     wind_down(&node, result.is_ok(), &client_stop, &connections).await;
-    inner_stop.cancel();
-    end_peers(&tasks).await;
+    end_peers(&inner_stop, &tasks).await;
     node.stop().await;
     result
 }
@@ -200,8 +199,9 @@ async fn wind_down(node: &Node, well: bool, client_stop: &CancellationToken, con
     }
 }
 
-/// Waits until the peer port and its connections, which have been told to end, have done so.
-async fn end_peers(tasks: &TaskTracker) {
+/// Ends what serves members and clients in the background, and waits until the peer port and its connections have ended.
+async fn end_peers(stop: &CancellationToken, tasks: &TaskTracker) {
+    stop.cancel();
     tasks.close();
     if tokio::time::timeout(DRAIN_LIMIT, tasks.wait()).await.is_err() {
         tracing::warn!(open = tasks.len(), "connections of members still open at the end");

@@ -11,6 +11,7 @@ use super::plan;
 use super::plan::{Seen, Step};
 use super::progress::Progress;
 use crate::raft::node::Node;
+use crate::repeats::Repeats;
 
 /// How often it is looked whether there is something to do; what changes the roster wakes it as well.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -21,9 +22,17 @@ const STEP_LIMIT: Duration = Duration::from_secs(5);
 /// A newcomer votes once it lacks at most this many entries.
 const CLOSE_ENTRIES: u64 = 200;
 
+/// What can be wrong with a step.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    Failed,
+    Slow,
+}
+
 /// Runs until raft ends.
 pub async fn run(node: Arc<Node>) {
     let mut applied = node.state().applied();
+    let troubles = Repeats::new();
     loop {
         let woken = tokio::time::timeout(LOOK_EVERY, applied.changed()).await;
         if matches!(woken, Ok(Err(_))) || node.raft().metrics().borrow_watched().running_state.is_err() {
@@ -42,8 +51,16 @@ pub async fn run(node: Arc<Node>) {
         tracing::info!(?step, "members of the cluster change");
         match tokio::time::timeout(STEP_LIMIT, take(&node, step)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a change of members did not come about, trying again"),
-            Err(_) => tracing::warn!("a change of members takes long: is there a quorum?"),
+            Ok(Err(error)) => {
+                if let Some(before) = troubles.say(&Trouble::Failed) {
+                    tracing::warn!(%error, before, "a change of members did not come about, trying again");
+                }
+            }
+            Err(_) => {
+                if let Some(before) = troubles.say(&Trouble::Slow) {
+                    tracing::warn!(before, "a change of members takes long: is there a quorum?");
+                }
+            }
         }
     }
 }

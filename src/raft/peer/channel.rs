@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use nix::sys::socket::sockopt::TcpUserTimeout;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +26,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long sent data may stay unacknowledged by the other machine's TCP (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(3);
+
+/// After so long a silence the system asks whether the other machine is still there, and how often it asks. When it does
+/// not answer for [`UNACKNOWLEDGED_LIMIT`], the connection ends.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A way to one member. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -116,11 +121,15 @@ impl Channel {
 }
 
 /// Sends small messages at once, and gives a connection up whose data nobody acknowledges: after a partition, TCP
-/// alone would wait for its own next try, which may be far away.
+/// alone would wait for its own next try, which may be far away. An idle one whose other end is gone ends as well.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let limit = u32::try_from(UNACKNOWLEDGED_LIMIT.as_millis()).unwrap_or(u32::MAX);
-    nix::sys::socket::setsockopt(stream, TcpUserTimeout, &limit)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &limit)?;
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &seconds(KEEP_ALIVE_IDLE))?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &seconds(KEEP_ALIVE_INTERVAL))?;
     Ok(())
 }
 
@@ -130,13 +139,14 @@ async fn connect(address: &str, hello: &Hello, versions: &Versions) -> io::Resul
     let (read, mut write) = stream.into_split();
     write.write_all(PREFACE).await?;
     let mut sink = FramedWrite::new(write, wire::codec());
-    let mut source = FramedRead::new(read, wire::codec());
+    let mut source = FramedRead::new(read, wire::greeting_codec());
     // Of no version yet: both sides must understand these two.
     sink.send(wire::encode(0, &hello.speaking(versions), LOWEST)?).await?;
     let welcome = source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
     let unreadable = |error| Refused { why: format!("its answer cannot be read: {error}"), needed: None };
     let welcome = wire::decode::<Welcome>(welcome)?.1.map_err(unreadable)?;
     let version = hello::accept(welcome, versions)?;
+    source.decoder_mut().set_max_frame_length(wire::FRAME_LIMIT);
 
     let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
     let waiting = Arc::new(Mutex::new(Waiting::default()));

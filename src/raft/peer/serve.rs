@@ -1,22 +1,24 @@
 //! The peer port: takes what other members ask for and hands it to openraft.
 
-use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::callers::{Crowded, Seat};
 use super::channel::tune;
 use super::hello::{self, Hello, PREFACE, Refused, Welcome};
+use super::incoming::{Part, Receiver};
 use super::wire;
 use super::wire::{PeerRequest, PeerResponse};
 use crate::format::{LOWEST, Version};
@@ -33,8 +35,29 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests of one connection that are worked on at a time.
 const OPEN_REQUESTS: usize = 128;
 
-/// Serves `listener` until `stop`.
+/// Bytes of the requests of one connection that are worked on at a time; one more is taken in while they are fewer.
+const OPEN_BYTES: usize = 16 << 20;
+
+/// How long somebody may stay who does not say that it is a member.
+const STRANGER_LIMIT: Duration = Duration::from_secs(10);
+
+type Source = FramedRead<OwnedReadHalf, LengthDelimitedCodec>;
+type Sink = FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>;
+
+/// Serves `listener` until `stop`; all its connections have ended then.
 pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    accept(&node, &listener, &stop, &connections).await;
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept(
+    node: &Arc<Node>,
+    listener: &TcpListener,
+    stop: &CancellationToken,
+    connections: &TaskTracker,
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -42,19 +65,37 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationTok
         };
         match accepted {
             Ok((stream, from)) => {
+                let from = from.ip();
+                let seat = match node.callers.arrive(from) {
+                    Ok(seat) => seat,
+                    Err(crowded) => {
+                        complain(node, from, None, &crowded);
+                        continue;
+                    }
+                };
                 let (node, stop) = (node.clone(), stop.clone());
-                tokio::spawn(async move {
-                    let talk = stop.run_until_cancelled(converse(node, stream));
+                connections.spawn(async move {
+                    let talk = stop.run_until_cancelled(converse(node, stream, from, seat));
                     if let Some(Err(error)) = talk.await {
                         tracing::debug!(%from, %error, "peer connection ended");
                     }
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a peer connection");
+                if let Some(before) = node.callers.unaccepted.say(&error.raw_os_error()) {
+                    tracing::warn!(%error, before, "cannot accept a peer connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Logs why a caller is not served, once a minute for each address and reason.
+fn complain(node: &Node, from: IpAddr, member: Option<u64>, why: &dyn std::fmt::Display) {
+    if let Some(before) = node.callers.complain(from, why) {
+        let member = member.map(|id| format!("{id:x}"));
+        tracing::warn!(%from, member, %why, before, "peer refused");
     }
 }
 
@@ -73,26 +114,43 @@ async fn greet(stream: &mut TcpStream) -> io::Result<()> {
     tokio::time::timeout(HELLO_TIMEOUT, greeting).await?
 }
 
-async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
+async fn converse(node: Arc<Node>, mut stream: TcpStream, address: IpAddr, mut seat: Seat) -> io::Result<()> {
     greet(&mut stream).await?;
     let (read, write) = stream.into_split();
-    let mut source = FramedRead::new(read, wire::codec());
+    let mut source = FramedRead::new(read, wire::greeting_codec());
     let mut sink = FramedWrite::new(write, wire::codec());
     let hello = tokio::time::timeout(HELLO_TIMEOUT, source.next()).await?;
     let Some(hello) = hello else { return Ok(()) };
     let hello = wire::decode::<Hello>(hello?)?.1.map_err(io::Error::other)?;
-    let (welcome, version) = welcome(&node, &hello);
+    let (welcome, version) = welcome(&node, &hello, address, &mut seat);
     sink.send(wire::encode(0, &welcome, LOWEST)?).await?;
     let version = version?;
-    let encode = |number: u64, response: &PeerResponse| wire::encode(number, response, version);
+    if hello.is_of_stranger() {
+        let talk = answer_requests(&node, &hello, version, source, sink);
+        return tokio::time::timeout(STRANGER_LIMIT, talk).await?;
+    }
+    source.decoder_mut().set_max_frame_length(wire::FRAME_LIMIT);
+    answer_requests(&node, &hello, version, source, sink).await
+}
 
-    let mut transfers = Transfers { node: node.clone(), open: HashMap::new() };
+/// Answers what a caller asks for until the connection ends.
+async fn answer_requests(
+    node: &Arc<Node>,
+    hello: &Hello,
+    version: Version,
+    mut source: Source,
+    mut sink: Sink,
+) -> io::Result<()> {
+    let encode = |number: u64, response: &PeerResponse| wire::encode(number, response, version);
+    let mut incoming =
+        Receiver::new(node.callers.transfers.clone(), hello.from, node.state().folder().clone());
     // New futures are polled in the order in which they are pushed, and openraft takes a request at the first poll:
     // that keeps appends in order while many are open.
     let mut open = FuturesUnordered::new();
+    let mut open_bytes = 0;
     loop {
         tokio::select! {
-            frame = source.next(), if open.len() < OPEN_REQUESTS => {
+            frame = source.next(), if open.len() < OPEN_REQUESTS && open_bytes < OPEN_BYTES => {
                 let Some(frame) = frame else { return Ok(()) };
                 let frame = frame?;
                 let bytes = frame.len();
@@ -105,7 +163,7 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
                         continue;
                     }
                 };
-                if let Some(refusal) = refuse(&node, &hello, &request) {
+                if let Some(refusal) = refuse(node, hello, &request) {
                     sink.send(encode(number, &refusal)?).await?;
                     continue;
                 }
@@ -114,28 +172,31 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
                 }
                 match request {
                     PeerRequest::Chunk { id, offset, data } => {
-                        let response = match transfers.chunk(id, offset, &data).await {
+                        let response = match incoming.chunk(id, offset, &data).await {
                             Ok(()) => PeerResponse::Chunk,
                             Err(error) => PeerResponse::Failed(error.to_string()),
                         };
                         sink.send(encode(number, &response)?).await?;
                     }
                     PeerRequest::Install { id, vote, length } => {
-                        let response = match transfers.finish(id, length).await {
-                            Ok(file) => install(&node, vote, file).await,
+                        let response = match incoming.finish(id, length).await {
+                            Ok(part) => install(node, vote, &part).await,
                             Err(error) => PeerResponse::Failed(error.to_string()),
                         };
                         sink.send(encode(number, &response)?).await?;
                     }
                     request => {
                         let node = node.clone();
-                        open.push(async move { (number, answer(&node, request).await) });
+                        open_bytes += bytes;
+                        open.push(async move { (number, bytes, answer(&node, request).await) });
                     }
                 }
             }
-            Some((number, response)) = open.next() => {
+            Some((number, bytes, response)) = open.next() => {
+                open_bytes -= bytes;
                 sink.feed(encode(number, &response)?).await?;
-                while let Some(Some((number, response))) = futures_util::FutureExt::now_or_never(open.next()) {
+                while let Some(Some((number, bytes, response))) = open.next().now_or_never() {
+                    open_bytes -= bytes;
                     sink.feed(encode(number, &response)?).await?;
                 }
                 SinkExt::<Bytes>::flush(&mut sink).await?;
@@ -145,12 +206,24 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// The answer to a hello, and the version to speak in.
-fn welcome(node: &Node, hello: &Hello) -> (Welcome, Result<Version, Refused>) {
-    match node.admit(hello) {
+fn welcome(
+    node: &Node,
+    hello: &Hello,
+    address: IpAddr,
+    seat: &mut Seat,
+) -> (Welcome, Result<Version, Refused>) {
+    let seated = |version| {
+        if !hello.is_of_stranger() {
+            let crowded = |crowded: Crowded| Refused { why: crowded.to_string(), needed: None };
+            seat.belongs_to(hello.from).map_err(crowded)?;
+        }
+        Ok(version)
+    };
+    match node.admit(hello).and_then(seated) {
         Ok(version) => (Welcome::Agreed { version }, Ok(version)),
         Err(refused) => {
             let Refused { why, needed } = refused.clone();
-            tracing::warn!(from = format!("{:x}", hello.from), why, "peer refused");
+            complain(node, address, Some(hello.from), &why);
             (Welcome::Refused { why, needed }, Err(refused))
         }
     }
@@ -209,25 +282,19 @@ fn tells_the_time(answer: &AppendEntriesResponse<TypeConfig>) -> bool {
     !matches!(answer, AppendEntriesResponse::HigherVote(_))
 }
 
-async fn install(node: &Node, vote: RaftVote, file: PathBuf) -> PeerResponse {
-    let response = install_from(node, vote, file.clone()).await;
-    // It has another name now, unless it is damaged, was not needed any more or came from a deposed leader.
-    if let Err(error) = tokio::fs::remove_file(&file).await
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, file = %file.display(), "cannot remove a snapshot that is not needed");
-    }
-    response
-}
-
-async fn install_from(node: &Node, vote: RaftVote, file: PathBuf) -> PeerResponse {
+/// Installs a snapshot that is complete. Its file has another name then, unless it is damaged, was not needed any more
+/// or came from a deposed leader: such a file goes with `part`.
+async fn install(node: &Node, vote: RaftVote, part: &Part) -> PeerResponse {
+    let file = part.path().to_path_buf();
     // Openraft stops a node whose snapshot cannot be installed; what another member's disk has damaged is no reason.
     let received = file.clone();
     let checked = tokio::task::spawn_blocking(move || snapshot::check(&received)).await;
     let meta = match checked.map_err(io::Error::other).and_then(|checked| checked) {
         Ok(meta) => crate::raft::state::machine::to_openraft(&meta),
         Err(error) => {
-            tracing::warn!(%error, "a snapshot from the leader is not installed");
+            if let Some(before) = node.callers.uninstalled.say(&error.kind()) {
+                tracing::warn!(%error, before, "a snapshot from the leader is not installed");
+            }
             return PeerResponse::Failed(error.to_string());
         }
     };
@@ -239,52 +306,132 @@ async fn install_from(node: &Node, vote: RaftVote, file: PathBuf) -> PeerRespons
     }
 }
 
-/// Snapshots that are being received on one connection.
-struct Transfers {
-    node: Arc<Node>,
-    open: HashMap<u64, (PathBuf, File, u64)>,
-}
-
-impl Transfers {
-    async fn chunk(&mut self, id: u64, offset: u64, data: &[u8]) -> io::Result<()> {
-        if offset == 0 {
-            let path = self.node.state().folder().incoming(crate::raft::unique()?);
-            let file = File::create(&path).await?;
-            self.open.insert(id, (path, file, 0));
-        }
-        let (_, file, length) = self.open.get_mut(&id).ok_or_else(|| io::Error::other("unknown transfer"))?;
-        if offset != *length {
-            return Err(io::Error::other("a piece of the snapshot is missing"));
-        }
-        file.seek(io::SeekFrom::Start(offset)).await?;
-        file.write_all(data).await?;
-        *length += data.len() as u64;
-        Ok(())
-    }
-
-    /// The complete and durable file.
-    async fn finish(&mut self, id: u64, length: u64) -> io::Result<PathBuf> {
-        let (path, file, have) = self.open.remove(&id).ok_or_else(|| io::Error::other("unknown transfer"))?;
-        if have != length {
-            return Err(io::Error::other("the snapshot is not complete"));
-        }
-        file.sync_all().await?;
-        Ok(path)
-    }
-}
-
-impl Drop for Transfers {
-    fn drop(&mut self) {
-        for (path, _, _) in self.open.values() {
-            // What stays is removed at the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::channel::Channel;
     use super::*;
+    use crate::raft::node_test::alone;
+    use crate::raft::offline::folder::Nobody;
+
+    /// A node that serves its peer port until the test ends.
+    struct Served {
+        node: Arc<Node>,
+        address: String,
+        stop: CancellationToken,
+        serving: tokio::task::JoinHandle<()>,
+        folder: tempfile::TempDir,
+    }
+
+    impl Served {
+        async fn start() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let node = alone(folder.path(), Arc::new(Nobody)).await;
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let stop = CancellationToken::new();
+            let serving = tokio::spawn(serve(node.clone(), listener, stop.clone()));
+            Self { node, address, stop, serving, folder }
+        }
+
+        /// A way to it for member 2, or for a stranger.
+        fn channel(&self, hello: Hello) -> Channel {
+            Channel::new(hello, vec![self.address.clone()], self.node.state().versions().clone())
+        }
+
+        fn parts(&self) -> usize {
+            let files = std::fs::read_dir(self.folder.path().join("snapshots")).unwrap();
+            files
+                .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "part"))
+                .count()
+        }
+
+        async fn wait_for_parts(&self, count: usize) {
+            let until = std::time::Instant::now() + LIMIT;
+            while self.parts() != count {
+                assert!(std::time::Instant::now() < until, "{} files", self.parts());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+
+        async fn end(self) {
+            self.stop.cancel();
+            self.serving.await.unwrap();
+            self.node.stop().await;
+        }
+    }
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn member() -> Hello {
+        Hello::new(1, 2, 1)
+    }
+
+    /// Reads until the other side closes, which it does within the limit.
+    async fn is_closed(stream: &mut TcpStream) -> bool {
+        let mut sink = tokio::io::sink();
+        // It may be reset as well.
+        tokio::time::timeout(LIMIT, tokio::io::copy(stream, &mut sink)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn who_is_not_known_yet_sends_nothing_large() {
+        let served = Served::start().await;
+        // Room for a frame that nobody has seen is not made.
+        let mut stream = TcpStream::connect(&served.address).await.unwrap();
+        stream.write_all(PREFACE).await.unwrap();
+        stream.write_all(&u32::try_from(wire::GREETING_LIMIT + 1).unwrap().to_be_bytes()).await.unwrap();
+        assert!(is_closed(&mut stream).await);
+        let large = || PeerRequest::Introduce { peer_urls: vec!["x".repeat(wire::GREETING_LIMIT)] };
+        assert!(served.channel(Hello::of_stranger()).call(&large(), LIMIT).await.is_err());
+        let answer = served.channel(member()).call(&large(), LIMIT).await.unwrap();
+        assert!(matches!(answer, PeerResponse::Introduced(_)), "a member may");
+        served.end().await;
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_do_not_keep_members_out() {
+        let served = Served::start().await;
+        let mut silent = Vec::new();
+        for _ in 0..40 {
+            silent.push(TcpStream::connect(&served.address).await.unwrap());
+        }
+        // Those that are too many are closed at once, the others when they have had their time.
+        for stream in &mut silent {
+            assert!(is_closed(stream).await);
+        }
+        let answer = served.channel(member()).call(&PeerRequest::Belong, LIMIT).await.unwrap();
+        assert!(matches!(answer, PeerResponse::Belongs));
+        served.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_broken_off_leaves_no_file() {
+        let served = Served::start().await;
+        let piece = |id| PeerRequest::Chunk { id, offset: 0, data: Bytes::from_static(b"abc") };
+        let first = served.channel(member());
+        assert!(matches!(first.call(&piece(1), LIMIT).await.unwrap(), PeerResponse::Chunk));
+        served.wait_for_parts(1).await;
+        let second = served.channel(member());
+        assert!(matches!(second.call(&piece(2), LIMIT).await.unwrap(), PeerResponse::Chunk));
+        served.wait_for_parts(1).await;
+        let more = PeerRequest::Chunk { id: 1, offset: 3, data: Bytes::from_static(b"d") };
+        assert!(matches!(first.call(&more, LIMIT).await.unwrap(), PeerResponse::Failed(_)));
+        drop((first, second));
+        served.wait_for_parts(0).await;
+        served.end().await;
+    }
+
+    #[tokio::test]
+    async fn no_connection_outlives_the_peer_port() {
+        let served = Served::start().await;
+        let channel = served.channel(member());
+        channel.call(&PeerRequest::Belong, LIMIT).await.unwrap();
+        let node = served.node.clone();
+        served.end().await;
+        assert_eq!(Arc::strong_count(&node), 1, "a connection has the node still");
+    }
 
     #[test]
     fn a_leader_whose_entries_do_not_fit_yet_tells_the_time_and_a_deposed_one_does_not() {

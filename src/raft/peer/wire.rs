@@ -23,6 +23,9 @@ use crate::raft::types::{Peer, RaftVote, Ticket, TypeConfig};
 /// No frame is longer; the largest honest one holds one entry with a value of some 10 MiB.
 pub const FRAME_LIMIT: usize = 64 << 20;
 
+/// No frame is longer from a caller that is not known to be a member.
+pub const GREETING_LIMIT: usize = 64 << 10;
+
 /// Bytes of a snapshot that go in one request.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
@@ -141,6 +144,11 @@ pub struct Introduction {
 /// Frames of a length and bytes.
 pub fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().max_frame_length(FRAME_LIMIT).new_codec()
+}
+
+/// The same for what comes from somebody who may be no member.
+pub fn greeting_codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(GREETING_LIMIT).new_codec()
 }
 
 /// A message with its number, ready for the codec, as `version` has it.

@@ -75,11 +75,11 @@ fn figures(api: &Arc<Api>) -> Pages {
 }
 
 fn log_level(api: &Arc<Api>) -> Pages {
-    let set = async |api: Arc<Api>, headers: HeaderMap, body| match guard::require_operator(&api, &headers).await
-    {
-        Ok(()) => admin::set_level(body).await,
-        Err(denied) => denied,
-    };
+    let set =
+        async |api: Arc<Api>, headers: HeaderMap, body| match guard::require_operator(&api, &headers).await {
+            Ok(()) => admin::set_level(body).await,
+            Err(denied) => denied,
+        };
     let page =
         warp::put().and(with(api)).and(warp::header::headers_cloned()).and(warp::body::stream()).then(set);
     warp::path!("config" / "local" / "log").and(page.or(refused("PUT")).unify()).boxed()
