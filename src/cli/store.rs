@@ -16,6 +16,12 @@ use crate::systemd::notify;
 /// Threads that tell watchers: they are busy in bursts only, and beyond a few the network is what takes time.
 const MOST_WATCHER_THREADS: usize = 4;
 
+/// Threads that send large answers: more would only send more of them at a time.
+const MOST_ANSWER_THREADS: usize = 2;
+
+/// How far they give way to all others (setpriority(2)): on a busy machine they get about a tenth of a processor each.
+const ANSWERS_NICE: i32 = 10;
+
 /// Exit status of a node that was removed from its cluster: starting it again is of no use.
 const REMOVED: u8 = 3;
 
@@ -193,6 +199,7 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
     // Raft keeps one processor busy.
     let clients = threads("clients", processors.saturating_sub(1).max(1)).map_err(Failure::new)?;
     let watchers = threads("watchers", processors.min(MOST_WATCHER_THREADS)).map_err(Failure::new)?;
+    let answers = low_threads("answers", processors.min(MOST_ANSWER_THREADS)).map_err(Failure::new)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -202,7 +209,11 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
             stopping.cancelled().await;
             notify::stopping();
         });
-        let threads = Threads { clients: clients.handle().clone(), watchers: watchers.handle().clone() };
+        let threads = Threads {
+            clients: clients.handle().clone(),
+            watchers: watchers.handle().clone(),
+            answers: answers.handle().clone(),
+        };
         store::run(settings, &threads, stop, notify::ready).await.map_err(|error| match error {
             RunError::Removed { .. } => Failure::with_code(REMOVED, error),
             error => Failure::new(error),
@@ -210,6 +221,7 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
     });
     clients.shutdown_timeout(Duration::from_secs(1));
     watchers.shutdown_timeout(Duration::from_secs(1));
+    answers.shutdown_timeout(Duration::from_secs(1));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -217,6 +229,16 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
 /// A runtime of `count` threads.
 fn threads(name: &str, count: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(count).thread_name(name).enable_all().build()
+}
+
+/// A runtime of `count` threads that give way to all others of the process and of the machine.
+fn low_threads(name: &str, count: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name(name)
+        .on_thread_start(|| store::give_way(ANSWERS_NICE))
+        .enable_all()
+        .build()
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {

@@ -45,6 +45,9 @@ impl Action {
     }
 }
 
+/// About what a change takes in memory beside its keys and values, in bytes.
+const EVENT_BYTES: u64 = 400;
+
 /// One change.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -70,6 +73,12 @@ impl Event {
     pub fn key(&self) -> &Key {
         &self.node.node.key
     }
+
+    /// About what it takes in memory, in bytes.
+    pub fn weight(&self) -> u64 {
+        let view = |view: &View| (view.node.key.as_bytes().len() + view.node.value().len()) as u64;
+        EVENT_BYTES + view(&self.node) + self.prev.as_ref().map_or(0, view)
+    }
 }
 
 /// A change and the nodes that went with it.
@@ -79,4 +88,12 @@ pub struct Change {
     pub event: Arc<Event>,
     /// For the removal of a directory: every node that was below it.
     pub removed: Vec<Key>,
+}
+
+impl Change {
+    /// About what it takes in memory, in bytes.
+    pub fn weight(&self) -> u64 {
+        let key = |key: &Key| (key.as_bytes().len() + size_of::<Key>()) as u64;
+        self.event.weight() + self.removed.iter().map(key).sum::<u64>()
+    }
 }

@@ -1,9 +1,10 @@
 //! The most recent changes, so that a watch can start in the past.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
-use super::{Event, KeyError, Kind, View};
+use super::{Event, KeyError, Kind};
 
 /// How much a history keeps; whichever limit is reached first counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +22,19 @@ impl From<u64> for Memory {
     }
 }
 
-/// About what a change takes in memory beside its keys and values, in bytes.
-const EVENT_BYTES: u64 = 400;
+/// Changes that are kept together: a copy of a history shares them, and costs one step for each such chunk.
+const CHUNK_EVENTS: usize = 256;
 
-/// The last so many indexes' worth of changes.
+/// Changes one after another.
+pub(super) type Chunks = VecDeque<Arc<VecDeque<Arc<Event>>>>;
+
+/// The last so many indexes' worth of changes. A copy is cheap, and stays as it is.
 #[derive(Clone, Debug)]
 pub struct History {
-    events: VecDeque<Arc<Event>>,
+    /// None is empty.
+    chunks: Chunks,
+    /// How many changes are in them.
+    count: usize,
     memory: Memory,
     /// What the events take, in bytes.
     bytes: u64,
@@ -38,31 +45,57 @@ pub struct History {
 impl History {
     /// An empty history that keeps as much as `memory` says.
     pub fn new(memory: Memory) -> Self {
-        Self { events: VecDeque::new(), memory, bytes: 0, dropped: 0 }
+        Self { chunks: VecDeque::new(), count: 0, memory, bytes: 0, dropped: 0 }
     }
 
     /// Takes in the newest change and drops what is too old by now.
     pub fn push(&mut self, event: Arc<Event>) {
-        let last = self.events.back().map_or(0, |e| e.index);
+        let last = self.chunks.back().and_then(|chunk| chunk.back()).map_or(0, |e| e.index);
         assert!(event.index > last, "history went from index {last} to {}", event.index);
         let oldest = self.oldest(event.index);
-        self.bytes += weight(&event);
-        self.events.push_back(event);
-        while self.events.len() > 1
-            && let Some(front) = self.events.front()
+        self.bytes += event.weight();
+        self.count += 1;
+        match self.chunks.back_mut().filter(|chunk| chunk.len() < CHUNK_EVENTS) {
+            Some(chunk) => Arc::make_mut(chunk).push_back(event),
+            None => self.chunks.push_back(Arc::new(VecDeque::from([event]))),
+        }
+        while self.count > 1
+            && let Some(front) = self.chunks.front().and_then(|chunk| chunk.front())
             && (front.index < oldest || self.bytes > self.memory.bytes)
         {
-            self.bytes -= weight(front);
+            self.bytes -= front.weight();
             self.dropped = front.index;
-            self.events.pop_front();
+            self.pop();
         }
     }
 
-    /// Forgets everything up to and including `index`, as if it had never been kept.
-    pub fn clear(&mut self, index: u64) {
-        self.events.clear();
+    fn pop(&mut self) {
+        self.count -= 1;
+        if self.chunks.front().is_some_and(|chunk| chunk.len() == 1) {
+            self.chunks.pop_front();
+        } else if let Some(chunk) = self.chunks.front_mut() {
+            Arc::make_mut(chunk).pop_front();
+        }
+    }
+
+    /// Forgets everything up to and including `index`, as if it had never been kept, and gives what there was.
+    pub(super) fn clear(&mut self, index: u64) -> Chunks {
+        self.count = 0;
         self.bytes = 0;
         self.dropped = self.dropped.max(index);
+        mem::take(&mut self.chunks)
+    }
+
+    /// A copy for [`scan`](Self::scan) from `since` on; it may have some earlier changes, and costs less than a whole one.
+    pub fn since(&self, since: u64) -> Self {
+        let chunks = self.chunks.range(self.chunk_of(since)..).cloned().collect();
+        let &Self { count, memory, bytes, dropped, .. } = self;
+        Self { chunks, count, memory, bytes, dropped }
+    }
+
+    /// The place of the first chunk that has a change at or after `since`.
+    fn chunk_of(&self, since: u64) -> usize {
+        self.chunks.partition_point(|chunk| chunk.back().is_some_and(|event| event.index < since))
     }
 
     /// The newest index whose change is known to have been dropped; 0 when none was.
@@ -72,12 +105,12 @@ impl History {
 
     /// How many changes are kept.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.count
     }
 
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.count == 0
     }
 
     /// About how many bytes the kept changes take. A value that two of them share counts twice.
@@ -105,19 +138,17 @@ impl History {
         if since < oldest {
             return Err(KeyError::HistoryCleared { oldest, asked: since });
         }
-        let start = self.events.partition_point(|event| event.index < since);
-        Ok(self.events.range(start..).find(|event| concerns(event, path, recursive)).cloned())
+        let mut later = self.chunks.range(self.chunk_of(since)..).flat_map(|chunk| {
+            let start = chunk.partition_point(|event| event.index < since);
+            chunk.range(start..)
+        });
+        Ok(later.find(|event| concerns(event, path, recursive)).cloned())
     }
 
     /// The changes that are kept, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Event>> {
-        self.events.iter()
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
-}
-
-fn weight(event: &Event) -> u64 {
-    let view = |view: &View| (view.node.key.as_bytes().len() + view.node.value().len()) as u64;
-    EVENT_BYTES + view(&event.node) + event.prev.as_ref().map_or(0, view)
 }
 
 /// Whether a watcher of `path` is to hear of `event`, as far as the event alone tells: at the path itself, below it

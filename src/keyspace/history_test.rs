@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::keyspace::{Action, Key, Node};
+use crate::keyspace::{Action, Key, Node, View};
 
 fn event(index: u64, path: &str, action: Action, dir: bool, value: usize, silent: bool) -> Arc<Event> {
     let kind = match (action.removes(), dir) {
@@ -54,7 +54,7 @@ proptest! {
         prop_assert_eq!(history.is_empty(), list.is_empty(), "the newest is always kept");
         prop_assert_eq!(history.len(), kept.len());
         // Not too much, and no less than there is room for.
-        let weight = |events: &[Arc<Event>]| events.iter().map(|event| super::weight(event)).sum::<u64>();
+        let weight = |events: &[Arc<Event>]| events.iter().map(|event| event.weight()).sum::<u64>();
         prop_assert_eq!(history.bytes(), weight(&kept));
         let fits = |events: &[Arc<Event>]| {
             weight(events) <= memory.bytes && events.first().is_none_or(|first| first.index + memory.events > index)

@@ -1,11 +1,10 @@
 //! etcd's JSON, byte for byte: the order and omission of members, and the escapes of Go's encoder.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Event, Kind, Node, Tree, View};
+use super::{Event, Kind, Node, View};
 
 impl Event {
     /// The answer to the caller and the line for watchers: JSON and a line feed. Made anew at each call: kept with the
@@ -22,117 +21,26 @@ fn event(event: &Event) -> Vec<u8> {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(event.action.as_str().as_bytes());
     out.extend_from_slice(b"\",\"node\":{");
-    members(&mut out, &event.node, |_| {});
+    members(&mut out, &event.node);
     out.push(b'}');
     if let Some(prev) = &event.prev {
         out.extend_from_slice(b",\"prevNode\":{");
-        members(&mut out, prev, |_| {});
+        members(&mut out, prev);
         out.push(b'}');
     }
     out.extend_from_slice(b"}\n");
     out
 }
 
-/// The answer to a get of `node`, `None` being the root: a file, or a directory with its children, or with
-/// everything below when `recursive`. Hidden nodes are left out of listings.
-pub fn listing(tree: &Tree, node: Option<&Arc<Node>>, recursive: bool, clock: i64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256 + node.map_or(0, |n| n.value().len()));
-    out.extend_from_slice(b"{\"action\":\"get\",\"node\":{");
-    match node {
-        Some(node) if node.is_dir() => {
-            let path = node.key.as_bytes();
-            members(&mut out, &View::new(node.clone(), clock), |out| {
-                children(out, tree, path, recursive, clock)
-            });
-        }
-        Some(node) => members(&mut out, &View::new(node.clone(), clock), |_| {}),
-        None => {
-            out.extend_from_slice(b"\"dir\":true");
-            children(&mut out, tree, b"", recursive, clock);
-        }
-    }
-    out.extend_from_slice(b"}}\n");
-    out
+/// A node's members in etcd's order.
+fn members(out: &mut Vec<u8>, view: &View) {
+    head(out, &view.node, view.ttl);
+    tail(out, &view.node);
 }
 
-/// The `nodes` member, absent when nothing is visible. Walks without recursion, so depth costs no stack: an open
-/// directory is on `open` together with what is written when it closes.
-fn children(out: &mut Vec<u8>, tree: &Tree, dir: &[u8], recursive: bool, clock: i64) {
-    let mut open: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let mut first = true;
-    let mut next = tree.below(dir).next();
-    let mut opened = false;
-    while let Some(node) = next {
-        let path = node.key.as_bytes();
-        if !node.key.is_below(dir) {
-            break;
-        }
-        while open.last().is_some_and(|(above, _)| !node.key.is_below(above)) {
-            first = close(out, &mut open, first);
-        }
-        if node.key.is_hidden_from(parent(path)) {
-            next = tree.behind(path);
-            continue;
-        }
-        if first {
-            out.extend_from_slice(b",\"nodes\":[");
-        } else {
-            out.push(b',');
-        }
-        opened |= open.is_empty();
-        first = false;
-        out.push(b'{');
-        let view = View::new(node.clone(), clock);
-        if node.is_dir() && recursive {
-            head(out, &view);
-            let mut rest = Vec::new();
-            tail(&mut rest, &view);
-            open.push((path.to_vec(), rest));
-            first = true;
-            next = tree.below(path).next().or_else(|| tree.behind(path));
-        } else {
-            members(out, &view, |_| {});
-            out.push(b'}');
-            next = tree.behind(path);
-        }
-    }
-    while !open.is_empty() {
-        first = close(out, &mut open, first);
-    }
-    if opened {
-        out.push(b']');
-    }
-}
-
-/// Ends the innermost open directory; the next node is then not the first of its list.
-fn close(out: &mut Vec<u8>, open: &mut Vec<(Vec<u8>, Vec<u8>)>, empty: bool) -> bool {
-    if !empty {
-        out.push(b']');
-    }
-    if let Some((_, rest)) = open.pop() {
-        out.extend_from_slice(&rest);
-    }
-    out.push(b'}');
-    false
-}
-
-fn parent(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
-    &path[..end]
-}
-
-/// A node's members in etcd's order; `nodes` writes the children, with a comma before.
-fn members(out: &mut Vec<u8>, view: &View, nodes: impl FnOnce(&mut Vec<u8>)) {
-    head(out, view);
-    nodes(out);
-    tail(out, view);
-}
-
-/// The members before `nodes`.
-fn head(out: &mut Vec<u8>, view: &View) {
-    let node = &view.node;
-    out.extend_from_slice(b"\"key\":");
-    string(out, node.key.as_bytes());
+/// The members before `nodes`; `ttl` is what is left of the lifetime, in seconds.
+pub(super) fn head(out: &mut Vec<u8>, node: &Node, ttl: i64) {
+    key(out, node);
     match &node.kind {
         Kind::File(value) => {
             out.extend_from_slice(b",\"value\":");
@@ -141,19 +49,30 @@ fn head(out: &mut Vec<u8>, view: &View) {
         Kind::Dir | Kind::GoneDir => out.extend_from_slice(b",\"dir\":true"),
         Kind::GoneFile => {}
     }
+    lifetime(out, node, ttl);
+}
+
+/// The first member.
+pub(super) fn key(out: &mut Vec<u8>, node: &Node) {
+    out.extend_from_slice(b"\"key\":");
+    string(out, node.key.as_bytes());
+}
+
+/// The members about a lifetime, if the node has one.
+pub(super) fn lifetime(out: &mut Vec<u8>, node: &Node, ttl: i64) {
     if let Some(deadline) = &node.deadline {
         out.extend_from_slice(b",\"expiration\":\"");
         out.extend_from_slice(timestamp(deadline.wall).as_bytes());
         out.push(b'"');
-        if view.ttl != 0 {
-            let _ = write!(out, ",\"ttl\":{}", view.ttl);
+        if ttl != 0 {
+            let _ = write!(out, ",\"ttl\":{ttl}");
         }
     }
 }
 
 /// The members behind `nodes`.
-fn tail(out: &mut Vec<u8>, view: &View) {
-    let _ = write!(out, ",\"modifiedIndex\":{},\"createdIndex\":{}", view.node.modified, view.node.created);
+pub(super) fn tail(out: &mut Vec<u8>, node: &Node) {
+    let _ = write!(out, ",\"modifiedIndex\":{},\"createdIndex\":{}", node.modified, node.created);
 }
 
 /// RFC 3339 in UTC with up to nine fraction digits, trailing zeros trimmed.
@@ -168,9 +87,14 @@ pub fn timestamp(nanos: i64) -> String {
 /// control characters as `\n`, `\r`, `\t` or `\u00XX`, and each byte of invalid UTF-8 as `\ufffd`.
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    escaped(out, bytes);
+    out.push(b'"');
+}
+
+/// What stands between the quotes of [`string`]. Parts that were cut at a [`boundary`] give what the whole gives.
+pub(super) fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.iter().all(|byte| is_plain(*byte)) {
         out.extend_from_slice(bytes);
-        out.push(b'"');
         return;
     }
     for chunk in bytes.utf8_chunks() {
@@ -179,7 +103,14 @@ pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
             out.extend_from_slice(b"\\ufffd");
         }
     }
-    out.push(b'"');
+}
+
+/// The last place up to `at`, and at most three bytes before it, that is inside of no character.
+pub(super) fn boundary(bytes: &[u8], at: usize) -> usize {
+    let continues = |place: usize| bytes.get(place).is_some_and(|byte| (0x80..0xc0).contains(byte));
+    // Where four bytes continue a character, the last of them belongs to none: it has three at most.
+    let at = at.min(bytes.len());
+    (at.saturating_sub(3)..=at).rev().find(|place| !continues(*place)).unwrap_or(at)
 }
 
 /// Whether a byte stands for itself, whatever is beside it.
@@ -224,7 +155,7 @@ fn escape(out: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
 
-    fn escaped(bytes: &[u8]) -> String {
+    fn quoted(bytes: &[u8]) -> String {
         let mut out = Vec::new();
         string(&mut out, bytes);
         String::from_utf8(out).unwrap()
@@ -233,12 +164,12 @@ mod tests {
     #[test]
     fn escapes_are_those_of_go() {
         assert_eq!(
-            escaped(b"<a&b>\"\\\n\r\t\x08\x7f"),
+            quoted(b"<a&b>\"\\\n\r\t\x08\x7f"),
             r#""\u003ca\u0026b\u003e\"\\\n\r\t\u0008"#.to_string() + "\x7f\""
         );
-        assert_eq!(escaped("ä\u{2028}\u{2029}€\u{fffd}".as_bytes()), "\"ä\\u2028\\u2029€\u{fffd}\"");
-        assert_eq!(escaped(b"a\xff\xfeb"), r#""a\ufffd\ufffdb""#);
-        assert_eq!(escaped(b"\xe2\x80"), r#""\ufffd\ufffd""#);
+        assert_eq!(quoted("ä\u{2028}\u{2029}€\u{fffd}".as_bytes()), "\"ä\\u2028\\u2029€\u{fffd}\"");
+        assert_eq!(quoted(b"a\xff\xfeb"), r#""a\ufffd\ufffdb""#);
+        assert_eq!(quoted(b"\xe2\x80"), r#""\ufffd\ufffd""#);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod event;
 mod frozen;
 mod history;
 mod json;
+mod listing;
 mod members;
 mod ops;
 mod record;
@@ -26,6 +27,7 @@ pub use event::{Action, Change, Event};
 pub use frozen::Frozen;
 pub use history::{History, Memory};
 pub use json::{string as json_string, timestamp};
+pub use listing::Listing;
 pub use members::{Attributes, MemberError, Members, Roster, Seat};
 pub use record::{Past, Record};
 pub use tree::{Blob, Deadline, Extent, Key, Kind, Node, Tree, Ttl, View};
@@ -35,7 +37,7 @@ use std::sync::Arc;
 use crate::clock::Stamp;
 use crate::format::{LOWEST, Version};
 use auth::{Auth, AuthCommand, AuthError, Reply};
-use backup::Staging;
+use backup::{Outdated, Staging};
 use tree::Deadlines;
 
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
@@ -61,6 +63,8 @@ pub struct Keyspace {
     /// What the cluster clock read when the lifetimes were written down; the next entry sets them going again.
     base: Option<i64>,
     version: Version,
+    /// What was replaced, until somebody takes it.
+    outdated: Outdated,
 }
 
 /// What a command that was not refused did.
@@ -91,6 +95,7 @@ impl Keyspace {
             restored: None,
             base: None,
             version: LOWEST,
+            outdated: Outdated::default(),
         }
     }
 
@@ -174,6 +179,12 @@ impl Keyspace {
     /// Whether there is nothing but the root.
     pub fn is_empty(&self) -> bool {
         self.tree.is_empty()
+    }
+
+    /// What was replaced as a whole since this was asked last, if anything was: to drop it takes long, and is best done
+    /// elsewhere.
+    pub fn take_outdated(&mut self) -> Option<Outdated> {
+        Some(std::mem::take(&mut self.outdated)).filter(|outdated| !outdated.is_empty())
     }
 
     /// Applies one committed command at the leader's stamp. What was due by then runs out first. Every change, the
@@ -335,13 +346,14 @@ impl Keyspace {
         changes.push(change);
     }
 
-    /// The answer to a get of `key` when the cluster clock reads `clock`, as JSON.
+    /// The answer to a get of `key` when the cluster clock reads `clock`, as everything is now: what is applied later
+    /// does not change it, and rendering it needs nothing of the keyspace.
     ///
     /// # Errors
     /// `NotFound` or `NotDirectory`, with the store's index.
-    pub fn get(&self, key: &Key, recursive: bool, clock: i64) -> Result<Vec<u8>, Refusal> {
-        let node = if key.is_root() { None } else { Some(self.find(key)?) };
-        Ok(json::listing(&self.tree, node, recursive, clock.max(self.now.clock)))
+    pub fn listing(&self, key: &Key, recursive: bool, clock: i64) -> Result<Listing, Refusal> {
+        let node = if key.is_root() { None } else { Some(self.find(key)?.clone()) };
+        Ok(Listing::new(&self.tree, node, recursive, clock.max(self.now.clock)))
     }
 
     /// The node at `key`, which must not be the root.

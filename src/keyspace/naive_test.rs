@@ -388,7 +388,8 @@ fn command(ask: &Ask) -> Command {
 }
 
 fn listing(keyspace: &Keyspace, path: &Path, recursive: bool, clock: i64) -> Result<String, No> {
-    let json = keyspace.get(&key(path), recursive, clock);
+    let listing = keyspace.listing(&key(path), recursive, clock);
+    let json = listing.map(|mut listing| listing.next_piece(usize::MAX));
     json.map(|json| String::from_utf8(json).expect("JSON")).map_err(|refusal| no(&refusal.error))
 }
 

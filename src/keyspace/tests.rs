@@ -60,7 +60,8 @@ impl Fixture {
 
     fn get(&self, path: &str, recursive: bool) -> String {
         let clock = self.time * NANOS;
-        String::from_utf8(self.keyspace.get(&key(path), recursive, clock).unwrap()).unwrap()
+        String::from_utf8(self.keyspace.listing(&key(path), recursive, clock).unwrap().next_piece(usize::MAX))
+            .unwrap()
     }
 }
 
@@ -305,7 +306,36 @@ fn a_frozen_keyspace_stays_as_it_was_and_builds_an_equal_one() {
     assert_eq!(restored.index(), 2);
     assert_eq!(restored.next_expiry(), Some(50 * NANOS));
     assert_eq!(restored.members().get(7).unwrap().name, "n");
-    let json = String::from_utf8(restored.get(&key("/a"), true, 0).unwrap()).unwrap();
+    let json =
+        String::from_utf8(restored.listing(&key("/a"), true, 0).unwrap().next_piece(usize::MAX)).unwrap();
     assert!(json.contains("\"value\":\"1\"") && !json.contains("/c"), "{json}");
     assert_eq!(restored.history().scan(b"/a/b", false, 1, 2).unwrap().unwrap().index, 1);
+}
+
+#[test]
+fn a_copy_of_the_history_stays_as_it_was_and_finds_what_the_whole_finds() {
+    let mut f = Fixture::new();
+    f.keyspace = Keyspace::new(600);
+    let write = |f: &mut Fixture, n: usize| f.apply(set(&format!("/d/{}", n % 7), content(""))).unwrap();
+    for n in 0..1000 {
+        write(&mut f, n);
+    }
+    let (whole, index) = (f.keyspace.history().clone(), f.keyspace.index());
+    assert_eq!((whole.len(), whole.oldest(index)), (600, 401));
+    let parts: Vec<History> = (401..=1001).map(|since| whole.since(since)).collect();
+    for n in 0..700 {
+        write(&mut f, n);
+    }
+    assert!(whole.iter().map(|event| event.index).eq(401..=1000));
+    for (since, part) in (401..=1001).zip(&parts) {
+        for path in [&b"/d/3"[..], b"/d/6", b"/none"] {
+            assert_eq!(
+                part.scan(path, false, since, index),
+                whole.scan(path, false, since, index),
+                "{since}"
+            );
+        }
+        assert!(part.scan(b"/d", true, 400, index).is_err());
+    }
+    assert!(f.keyspace.history().iter().map(|event| event.index).eq(1101..=1700));
 }

@@ -37,6 +37,24 @@ pub struct Metrics {
     send_failures: IntCounterVec,
 }
 
+/// One more in a gauge, until this is dropped: so it is right also when what is counted is given up half-way.
+#[derive(Debug)]
+pub struct Counted<'a>(&'a IntGauge);
+
+impl<'a> Counted<'a> {
+    /// Counts one.
+    pub fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// What is recorded of the way to one other member.
 #[derive(Clone, Debug)]
 pub struct PeerMetrics {

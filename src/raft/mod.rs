@@ -39,6 +39,7 @@ pub use offline::copy::copy_alone;
 pub use offline::folder::{found, read as read_folder};
 pub use peer::serve::serve;
 pub use peer::wire::Introduction;
+pub use state::background::{discard, give_way};
 pub use state::machine::{Observer, Outcome, Replica, StateMachine};
 pub use status::Status;
 pub use storage::{Identity, Storage};

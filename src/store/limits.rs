@@ -22,11 +22,18 @@ const BODY_BYTES: usize = 64 << 20;
 /// A body up to this size takes no part in the limit on all of them.
 pub const SMALL_BODY_BYTES: usize = 16 << 10;
 
-/// Answers to reads of directories that may be in the making, or large and on their way, at a time.
-const LISTINGS: usize = 64;
-
-/// An answer up to this size is no longer counted once it is made.
+/// An answer up to this size is made at once, and takes no part in the limit on large ones.
 pub const SMALL_ANSWER_BYTES: usize = 64 << 10;
+
+/// A larger one is made in pieces of about so many bytes, each when the client has taken the one before.
+pub const PIECE_BYTES: usize = 64 << 10;
+
+/// Bytes that a large answer may take: a piece ends behind the node or the part of a value that reaches its size, whose
+/// bytes may be escaped by six.
+const LARGE_ANSWER_BYTES: u32 = 192 << 10;
+
+/// Bytes of large answers that may be on their way.
+const LARGE_ANSWERS_BYTES: usize = 96 << 20;
 
 /// Connections that are being told that there are too many.
 const REFUSALS: usize = 128;
@@ -51,7 +58,7 @@ pub struct Limits {
     connections: Arc<Semaphore>,
     most_connections: usize,
     bodies: Arc<Semaphore>,
-    listings: Arc<Semaphore>,
+    large_answers: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
 }
 
@@ -90,7 +97,7 @@ impl Limits {
             connections: Arc::new(Semaphore::new(most)),
             most_connections: most,
             bodies: Arc::new(Semaphore::new(BODY_BYTES)),
-            listings: Arc::new(Semaphore::new(LISTINGS)),
+            large_answers: Arc::new(Semaphore::new(LARGE_ANSWERS_BYTES)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         })
     }
@@ -117,9 +124,19 @@ impl Limits {
         within(self.bodies.clone().acquire_many_owned(bytes)).await
     }
 
-    /// Room for the answer to a read of a directory; `None` when there was none for too long.
-    pub async fn listing(&self) -> Option<Room> {
-        within(self.listings.clone().acquire_owned()).await
+    /// Room for one more large answer; `None` when there is none now.
+    pub fn large_answer(&self) -> Option<Room> {
+        self.large_answers.clone().try_acquire_many_owned(LARGE_ANSWER_BYTES).ok().map(Room)
+    }
+
+    /// Room for one more large answer; `None` when there was none for too long.
+    pub async fn large_answer_in_time(&self) -> Option<Room> {
+        within(self.large_answers.clone().acquire_many_owned(LARGE_ANSWER_BYTES)).await
+    }
+
+    /// How many large answers are on their way.
+    pub fn large_answers(&self) -> usize {
+        (LARGE_ANSWERS_BYTES - self.large_answers.available_permits()) / LARGE_ANSWER_BYTES as usize
     }
 }
 
@@ -177,5 +194,17 @@ mod tests {
         assert!(all.is_some() && limits.body(1).now_or_never().is_none());
         drop(all);
         assert!(limits.body(1).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn large_answers_are_limited_by_what_they_may_take() {
+        let limits = Limits::new(10_000, 10);
+        let most = LARGE_ANSWERS_BYTES / LARGE_ANSWER_BYTES as usize;
+        let mut all: Vec<_> = std::iter::from_fn(|| limits.large_answer()).collect();
+        assert_eq!((all.len(), limits.large_answers()), (most, most));
+        assert!(limits.large_answer_in_time().now_or_never().is_none());
+        all.pop();
+        assert!(limits.large_answer_in_time().await.is_some());
+        assert_eq!(limits.large_answers(), most - 1);
     }
 }

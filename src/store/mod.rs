@@ -12,8 +12,10 @@ mod metrics;
 mod passwords;
 mod pending;
 mod propose;
+mod reading;
 mod reads;
 mod run;
+mod threads;
 mod watch;
 
 pub use crate::client::{Member, MemberStatuses};
@@ -21,6 +23,7 @@ pub use crate::keyspace::Counts;
 pub use crate::keyspace::backup::{
     BackupError, Info as BackupInfo, Reader as BackupReader, Summary as BackupSummary,
 };
+pub use crate::raft::give_way;
 pub use backup::copy::{CopyError, copy};
 pub use bootstrap::discovery::DiscoveryError;
 pub use bootstrap::found::{FoundError, Founded, found, read_backup, salvage};
@@ -29,7 +32,9 @@ pub use limits::{Limits, Room};
 pub use members::list::{cluster_id, member_id};
 pub use passwords::{HashError, Passwords};
 pub use pending::Done;
-pub use run::{RunError, Threads, run};
+pub use reading::{Body, Found, LargeAnswer};
+pub use run::{RunError, run};
+pub use threads::Threads;
 pub use watch::hub::{Interest, Subscription};
 pub use watch::mailbox::{End, Told};
 
@@ -39,14 +44,14 @@ use std::sync::{Arc, RwLockReadGuard};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch as watched};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::wall_time;
 use crate::keyspace::auth::Auth;
 use crate::keyspace::batch::BatchError;
-use crate::keyspace::{Command, Counters, History, Key, Refusal, Tally};
+use crate::keyspace::{Command, Counters, History, Refusal, Tally};
+use crate::raft::metrics::Counted;
 use crate::raft::{Node, Replica};
 use metrics::counters::Metrics;
 use pending::Pending;
@@ -58,21 +63,6 @@ pub enum Consistency {
     Linearizable,
     /// It sees what this node has; works without a quorum.
     Local,
-}
-
-/// The answer to a read.
-#[derive(Debug)]
-pub struct Found {
-    /// The JSON.
-    pub json: Vec<u8>,
-    /// The store's index.
-    pub index: u64,
-    /// The last log entry applied here.
-    pub raft_index: u64,
-    /// Raft's term.
-    pub raft_term: u64,
-    /// For a large listing: to be kept as long as the JSON is.
-    pub room: Option<Room>,
 }
 
 /// A node's store.
@@ -87,7 +77,7 @@ pub struct Store {
     passwords: Passwords,
     gets: Gets,
     copies: Arc<Semaphore>,
-    watch_threads: Handle,
+    threads: Threads,
 }
 
 /// Reads that this node answered by itself.
@@ -106,7 +96,7 @@ impl Store {
         pending: Arc<Pending>,
         name: String,
         limits: Limits,
-        watch_threads: Handle,
+        threads: Threads,
         stop: &CancellationToken,
     ) -> io::Result<Arc<Self>> {
         let commands = propose::Queue::start(node.clone(), pending.clone());
@@ -133,7 +123,7 @@ impl Store {
             passwords,
             gets,
             copies,
-            watch_threads,
+            threads,
         });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
         tokio::spawn(members::version::run(store.clone(), stop.clone()));
@@ -145,9 +135,9 @@ impl Store {
         &self.node
     }
 
-    /// The threads on which watches wait, and connections whose watch is over.
-    pub fn watch_threads(&self) -> &Handle {
-        &self.watch_threads
+    /// Where its tasks run.
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// The member's name.
@@ -176,9 +166,10 @@ impl Store {
             return Err(StoreError::Unwilling(BatchError::TooEarly { needed, cluster: reached }.to_string()));
         }
         let metrics = &self.pending.metrics;
-        metrics.pending.inc();
+        // Also when nobody waits any more for what comes of it.
+        let waiting = Counted::new(&metrics.pending);
         let result = self.commands.submit(command).await;
-        metrics.pending.dec();
+        drop(waiting);
         if !matches!(result, Ok(_) | Err(StoreError::Refused(_))) {
             metrics.failed.inc();
         }
@@ -202,37 +193,6 @@ impl Store {
                 Err(StoreError::TimedOut)
             }
         }
-    }
-
-    /// A file, or a directory with its children or, when recursive, everything below.
-    ///
-    /// # Errors
-    /// `Refused` when there is no such key, `TimedOut` when it cannot be read as recently as asked, `Busy` when too many
-    /// large listings are on their way.
-    pub async fn get(
-        &self,
-        key: &Key,
-        recursive: bool,
-        consistency: Consistency,
-    ) -> Result<Found, StoreError> {
-        self.wait_for(consistency).await?;
-        let room =
-            if self.is_dir(key) { Some(self.limits.listing().await.ok_or(StoreError::Busy)?) } else { None };
-        let clock = self.node.read_clock();
-        let (raft_term, _) = self.node.progress();
-        let replica = self.node.state().read();
-        let json = replica.keyspace.get(key, recursive, clock);
-        self.count_gets(Tally { success: u64::from(json.is_ok()), fail: u64::from(json.is_err()) });
-        let kind = if recursive { &self.pending.metrics.deep_gets } else { &self.pending.metrics.gets };
-        kind.count(json.is_ok());
-        let json = json?;
-        let raft_index = replica.applied.map_or(0, |id| id.index);
-        let room = room.filter(|_| json.len() > limits::SMALL_ANSWER_BYTES);
-        Ok(Found { json, index: replica.keyspace.index(), raft_index, raft_term, room })
-    }
-
-    fn is_dir(&self, key: &Key) -> bool {
-        key.is_root() || self.node.state().read().keyspace.find(key).is_ok_and(|node| node.is_dir())
     }
 
     /// Accepts a watch.

@@ -119,6 +119,6 @@ impl Observer for Pending {
 
     fn replaced(&self, auth: Arc<Auth>, index: u64) {
         self.auth.send_replace(auth);
-        self.hub.replaced(index);
+        self.fanout.replaced(index);
     }
 }

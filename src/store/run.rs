@@ -20,6 +20,7 @@ use super::http;
 use super::limits::{self, Limits, TooFewFiles};
 use super::metrics::counters::Metrics;
 use super::pending::Pending;
+use super::threads::Threads;
 use super::{Store, StoreError};
 use crate::config::{Bootstrap, StoreSettings};
 use crate::format::{Version, highest};
@@ -99,15 +100,6 @@ pub enum RunError {
     Failed(String),
 }
 
-/// Where a node's tasks run, beside raft's.
-#[derive(Clone, Debug)]
-pub struct Threads {
-    /// Client connections.
-    pub clients: Handle,
-    /// Watches that wait, so that telling thousands of them holds up nobody else's answer.
-    pub watchers: Handle,
-}
-
 /// Runs a node until `stop`; calls `ready` once it serves: it has found its cluster and its name is known there.
 ///
 /// Raft's tasks run where this runs, best on one thread: they hand much over to each other and do little work. The rest
@@ -141,15 +133,8 @@ pub async fn run(
     let store = {
         // Its tasks work for the clients.
         let _entered = threads.clients.enter();
-        Store::start(
-            node.clone(),
-            pending,
-            settings.name.clone(),
-            limits,
-            threads.watchers.clone(),
-            &inner_stop,
-        )
-        .map_err(|cause| RunError::Failed(cause.to_string()))?
+        Store::start(node.clone(), pending, settings.name.clone(), limits, threads.clone(), &inner_stop)
+            .map_err(|cause| RunError::Failed(cause.to_string()))?
     };
     let client_stop = CancellationToken::new();
     let connections = TaskTracker::new();

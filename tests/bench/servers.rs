@@ -106,7 +106,8 @@ impl Cluster {
         self.page(place, "/health").is_some_and(|body| body.contains("\"true\""))
     }
 
-    fn page(&self, place: usize, path: &str) -> Option<String> {
+    /// The body of a page of a node.
+    pub fn page(&self, place: usize, path: &str) -> Option<String> {
         let mut connection = Connection::open(self.port(place)).ok()?;
         let answer = connection.ask(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).ok()?;
         Some(String::from_utf8_lossy(answer.body).into_owned())

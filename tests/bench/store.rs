@@ -3,6 +3,7 @@
 mod client;
 mod fanout;
 mod figures;
+mod listings;
 mod load;
 #[path = "../common/ports.rs"]
 mod ports;
@@ -137,6 +138,19 @@ fn groups(keys: usize) -> Vec<Group> {
                     row("PUT p99 while a snapshot is written : else", "x", OwnAtMost(2.0)),
                 ],
                 move |cluster| figures::large(cluster, keys),
+            )
+        },
+        Group {
+            own_cluster: true,
+            ..group(
+                "list",
+                vec![
+                    row("PUT p99 beside 6 readers of 125 MiB : else", "x", OwnAtMost(10.0)),
+                    row("the longest PUT beside them", "ms", none),
+                    row("changes of leader beside them", "", OwnAtMost(0.0)),
+                    row("memory of a node above idle beside them", "MiB", OwnAtMost(200.0)),
+                ],
+                listings::measure,
             )
         },
     ]

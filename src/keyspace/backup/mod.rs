@@ -3,10 +3,12 @@
 mod check;
 mod format;
 pub mod frame;
+mod outdated;
 mod restore;
 mod step;
 
 pub use check::{Check, Counts, Misplaced};
 pub use format::{BackupError, FRAME_LIMIT, Info, Reader, Summary, Writer, records};
+pub use outdated::Outdated;
 pub use restore::Staging;
 pub use step::{Digest, Restore, RestoreError, Restored, Staged};

@@ -2,6 +2,8 @@
 //! keyspace, on every node alike; one last entry puts them in its place if their checksum is the expected one. Until
 //! then nothing else is changed.
 
+use std::mem;
+
 use super::check::{Check, Counts};
 use super::format::{BackupError, link, records};
 use super::step::{Digest, Restore, RestoreError, Restored, STAGED_LIMIT_BYTES, Staged};
@@ -102,7 +104,8 @@ impl Keyspace {
             Restore::Chunk { id, number, records } => self.stage(*id, *number, records)?,
             Restore::Commit { id, chunks, chain } => self.commit_restore(*id, *chunks, chain)?,
             Restore::Abort { id } => {
-                self.staging.take_if(|staging| staging.head.id == *id);
+                let aborted = self.staging.take_if(|staging| staging.head.id == *id);
+                self.outdated.staged(aborted);
             }
         }
         Ok(self.applied(None))
@@ -117,7 +120,8 @@ impl Keyspace {
         if !begun && !self.is_restored(id) {
             let touched = self.now.clock;
             let head = Staged { id, chunks: 0, chain: Digest::default(), bytes: 0, touched };
-            self.staging = Some(Staging::new(head));
+            let earlier = self.staging.replace(Staging::new(head));
+            self.outdated.staged(earlier);
         }
     }
 
@@ -136,7 +140,7 @@ impl Keyspace {
         }
         let result = staging.chunk(chunk, now);
         if result.is_err() {
-            self.staging = None;
+            self.outdated.staged(self.staging.take());
         }
         result
     }
@@ -147,10 +151,15 @@ impl Keyspace {
         }
         let staging = self.staging.take_if(|staging| staging.head.id == id).ok_or(RestoreError::Gone)?;
         let damaged = |what: &str| RestoreError::Damaged { what: what.into() };
-        if staging.head.chunks != chunks || staging.head.chain != *chain {
-            return Err(damaged("the checksum of the whole does not match"));
-        }
-        let base = staging.check.clock().ok_or_else(|| damaged("it holds nothing"))?;
+        let whole = staging.head.chunks == chunks && staging.head.chain == *chain;
+        let Some(base) = staging.check.clock().filter(|_| whole) else {
+            self.outdated.staged(Some(staging));
+            return Err(damaged(if whole {
+                "it holds nothing"
+            } else {
+                "the checksum of the whole does not match"
+            }));
+        };
         self.replace(*staging.keyspace);
         self.restored = Some(Restored { id, index: self.index });
         self.rebase(base);
@@ -161,10 +170,10 @@ impl Keyspace {
     /// it: nobody can tell what happened in between.
     fn replace(&mut self, other: Self) {
         self.index = self.index.max(other.index) + 1;
-        self.tree = other.tree;
-        self.deadlines = other.deadlines;
+        let tree = mem::replace(&mut self.tree, other.tree);
+        let deadlines = mem::replace(&mut self.deadlines, other.deadlines);
         self.auth = other.auth;
-        self.history.clear(self.index);
+        self.outdated.keys(tree, deadlines, self.history.clear(self.index));
     }
 
     /// Lets what is left of all lifetimes since `base` count from now.
@@ -188,7 +197,8 @@ impl Keyspace {
             self.rebase(base);
         }
         let now = self.now.clock;
-        self.staging.take_if(|staging| staging.limit() <= now);
+        let abandoned = self.staging.take_if(|staging| staging.limit() <= now);
+        self.outdated.staged(abandoned);
     }
 }
 

@@ -319,3 +319,25 @@ fn users_and_roles_are_those_of_the_backup_afterwards() {
     }
     assert!(!now.auth().is_enabled() && !now.auth().is_used());
 }
+
+#[test]
+fn what_was_replaced_or_given_up_is_handed_out_to_be_dropped_elsewhere() {
+    let saved = keyspace(&[set("/a", "old", None)]);
+    let mut now = keyspace(&[set("/a", "new", None), set("/b", "new", None)]);
+    let mut outdated = |step: &Command, seconds| {
+        // A step that is refused may have put something aside, too.
+        let _ = apply(&mut now, step, seconds);
+        now.take_outdated().is_some()
+    };
+    let good = steps(1, &backup(&saved, 1));
+    assert!(good.iter().take(good.len() - 1).all(|step| !outdated(step, 2)));
+    assert!(outdated(&good[good.len() - 1], 2), "the keys that were replaced");
+    let next = steps(2, &backup(&saved, 1));
+    assert!(!outdated(&next[0], 3));
+    assert!(outdated(&steps(3, &backup(&saved, 1))[0], 3), "what another restore had staged");
+    assert!(outdated(&Command::Restore(Restore::Abort { id: 3 }), 3));
+    assert!(!outdated(&next[0], 3));
+    assert!(outdated(&Command::Restore(Restore::Commit { id: 2, chunks: 9, chain: Digest::default() }), 3));
+    assert!(!outdated(&next[0], 3));
+    assert!(outdated(&set("/c", "", None), 300), "what was abandoned");
+}

@@ -79,6 +79,11 @@ impl Node {
         }
     }
 
+    /// Seconds that it has left when the cluster clock reads `clock`; 0 when it never runs out.
+    pub fn seconds_left(&self, clock: i64) -> i64 {
+        self.deadline.as_ref().map_or(0, |deadline| deadline.seconds_left(clock))
+    }
+
     /// The `node` of the event that removes this node.
     pub fn gone(&self, index: u64) -> Self {
         let kind = if self.is_dir() { Kind::GoneDir } else { Kind::GoneFile };
@@ -98,7 +103,7 @@ pub struct View {
 impl View {
     /// How `node` looks when the cluster clock reads `clock`.
     pub fn new(node: Arc<Node>, clock: i64) -> Self {
-        let ttl = node.deadline.as_ref().map_or(0, |deadline| deadline.seconds_left(clock));
+        let ttl = node.seconds_left(clock);
         Self { node, ttl }
     }
 }

@@ -151,16 +151,17 @@ impl Tree {
 
     /// Everything below `path`, parents before children.
     pub fn below<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
-        let from = Bound::Excluded(Place { path, behind: false });
-        self.nodes
-            .range::<_, Place<'a>>((from, Bound::Unbounded))
-            .map(|entry| &entry.0)
-            .take_while(move |node| node.key.is_below(path))
+        self.following(path, false).take_while(move |node| node.key.is_below(path))
     }
 
-    /// The first node behind everything at and below `path`.
-    pub fn behind(&self, path: &[u8]) -> Option<&Arc<Node>> {
-        self.nodes.get_next(&Place { path, behind: true }).map(|entry| &entry.0)
+    /// All nodes in order behind the one at `path`, or `behind` everything below that as well.
+    pub fn following<'a>(
+        &'a self,
+        path: &'a [u8],
+        behind: bool,
+    ) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
+        let from = Bound::Excluded(Place { path, behind });
+        self.nodes.range::<_, Place<'a>>((from, Bound::Unbounded)).map(|entry| &entry.0)
     }
 
     /// Whether anything lies below `path`.

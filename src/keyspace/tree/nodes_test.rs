@@ -74,7 +74,7 @@ proptest! {
         prop_assert_eq!(keys(tree.below(path)), keys(below));
         prop_assert_eq!(tree.has_children(path), map.keys().any(is_below));
         let mut behind = map.iter().filter(|(other, _)| **other > look && !is_below(other));
-        prop_assert_eq!(tree.behind(path), behind.next().map(|(_, node)| node));
+        prop_assert_eq!(tree.following(path, true).next(), behind.next().map(|(_, node)| node));
         prop_assert_eq!(keys(tree.below(b"")), keys(map.values()), "everything is below the root");
     }
 
@@ -161,6 +161,6 @@ fn a_key_is_found_by_its_bytes_whatever_they_are() {
         assert!(tree.get(bytes).is_some(), "{bytes:?}");
     }
     assert_eq!(tree.below(b"/\xff").count(), 1);
-    assert_eq!(tree.behind(b"/\xff"), None);
-    assert_eq!(tree.behind(b"/ ").map(|node| node.key.as_bytes()), Some(&b"/\xc3\xa4"[..]));
+    assert_eq!(tree.following(b"/\xff", true).next(), None);
+    assert_eq!(tree.following(b"/ ", true).next().map(|node| node.key.as_bytes()), Some(&b"/\xc3\xa4"[..]));
 }

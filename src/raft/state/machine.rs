@@ -1,6 +1,7 @@
 //! The replicated state of a node as openraft drives it: entries go in, results and changes come out.
 
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -17,7 +18,7 @@ use super::snapshot::{Folder, Meta};
 use crate::clock::{ClusterClock, Stamp};
 use crate::keyspace::auth::Auth;
 use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal, batch};
-use crate::raft::metrics::{Metrics, observe};
+use crate::raft::metrics::{Counted, Metrics, observe};
 use crate::raft::tasks::Alarm;
 use crate::raft::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
 use crate::raft::versions::Versions;
@@ -62,7 +63,8 @@ pub struct Outcome {
 }
 
 /// Who wants to know what was applied. Called in the order of the log and without the replica's lock, which an observer
-/// may therefore take under a lock of its own: the other way round two threads could wait for each other.
+/// may therefore take under a lock of its own: the other way round two threads could wait for each other. On raft's thread:
+/// must not wait for anything.
 pub trait Observer: Send + Sync + 'static {
     /// A batch was applied.
     fn applied(&self, outcome: Outcome);
@@ -215,6 +217,11 @@ impl StateMachine {
         self.0.versions.reach(replica.keyspace.version());
         let auth = replica.keyspace.auth();
         let auth = (!Arc::ptr_eq(auth, &before)).then(|| auth.clone());
+        let outdated = replica.keyspace.take_outdated();
+        drop(replica);
+        if let Some(outdated) = outdated {
+            background::discard(outdated);
+        }
         Ok(Outcome {
             ticket: proposal.ticket,
             at: proposal.at,
@@ -260,6 +267,14 @@ pub struct Builder {
     frozen: Option<Frozen>,
     folder: Folder,
     metrics: Arc<Metrics>,
+}
+
+impl Drop for Builder {
+    fn drop(&mut self) {
+        if let Some(unused) = self.frozen.take() {
+            background::discard(unused);
+        }
+    }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -337,10 +352,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             io::Result::Ok((meta, keyspace))
         };
         let began = Instant::now();
-        self.0.metrics.installing.inc();
-        let loaded = tokio::task::spawn_blocking(work).await;
-        self.0.metrics.installing.dec();
-        let (meta, keyspace) = loaded.map_err(io::Error::other)??;
+        let installing = Counted::new(&self.0.metrics.installing);
+        let (meta, keyspace) = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        drop(installing);
         observe(&self.0.metrics.snapshot_install, began.elapsed());
         let Meta { last, membership, sessions } = meta;
         self.observe(keyspace.now().clock);
@@ -348,16 +362,21 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         replica.seed_roster();
         let (auth, index) = (replica.keyspace.auth().clone(), replica.keyspace.index());
         self.0.versions.reach(replica.keyspace.version());
-        *self.write() = replica;
+        let old = mem::replace(&mut *self.write(), replica);
+        background::discard(old);
         self.0.observer.replaced(auth, index);
         self.0.applied.send_replace(last.map_or(0, |id| id.index));
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let Some(path) = self.0.folder.newest()? else { return Ok(None) };
-        let meta = snapshot::read_meta(&path)?;
-        Ok(Some(Snapshot { meta: to_openraft(&meta), snapshot: SnapshotFile(path) }))
+        let folder = self.0.folder.clone();
+        let look = move || {
+            let Some(path) = folder.newest()? else { return Ok(None) };
+            let meta = snapshot::read_meta(&path)?;
+            Ok(Some(Snapshot { meta: to_openraft(&meta), snapshot: SnapshotFile(path) }))
+        };
+        tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
     }
 }
 

@@ -1,6 +1,6 @@
 //! The replicated state and what is kept of it on disk.
 
-mod background;
+pub mod background;
 pub mod machine;
 pub mod sessions;
 pub mod snapshot;

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock::wall_nanos;
+use crate::format::Version;
 use crate::keyspace::backup::{BackupError, Info, Writer};
 use crate::keyspace::{Command, Frozen, Restore};
+use crate::raft::discard;
 use crate::store::{Consistency, Done, Store, StoreError};
 
 /// Copies that one node hands out at a time; each keeps what has changed since it was taken in memory.
@@ -23,10 +26,23 @@ const PIECES_AHEAD: usize = 2;
 /// The keyspace as it was at one moment; it is written as a backup while writes go on.
 pub struct Copy {
     info: Info,
-    frozen: Frozen,
+    index: u64,
+    /// How its records are written.
+    version: Version,
+    /// There until this is dropped.
+    frozen: Option<Frozen>,
     /// What the cluster clock read at that moment.
     clock: i64,
+    /// Where it is written.
+    threads: Handle,
     _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // It may be the last that has what was removed meanwhile.
+        discard(self.frozen.take());
+    }
 }
 
 /// Why there is no copy.
@@ -48,14 +64,14 @@ pub(in crate::store) fn slots() -> Arc<Semaphore> {
 impl Copy {
     /// The store's index.
     pub fn index(&self) -> u64 {
-        self.frozen.index()
+        self.index
     }
 
     /// Writes the backup into the channel that is returned, piece by piece. An error there, or its end before the
     /// backup's, says that the backup is of no use.
     pub fn write(self) -> mpsc::Receiver<Result<Bytes, BackupError>> {
         let (to, pieces) = mpsc::channel(PIECES_AHEAD);
-        tokio::spawn(async move {
+        self.threads.clone().spawn(async move {
             if let Err(error) = self.write_to(&to).await {
                 tracing::warn!(%error, "backup given up");
                 // Nobody may be left to be told.
@@ -66,11 +82,11 @@ impl Copy {
     }
 
     async fn write_to(self, to: &mpsc::Sender<Result<Bytes, BackupError>>) -> Result<(), BackupError> {
-        let (mut writer, first) = Writer::begin(&self.info, self.frozen.version())?;
+        let (mut writer, first) = Writer::begin(&self.info, self.version)?;
         if !send(to, first).await {
             return Ok(());
         }
-        for record in self.frozen.backup(self.clock) {
+        for record in self.frozen.iter().flat_map(|frozen| frozen.backup(self.clock)) {
             if let Some(piece) = writer.push(&record)?
                 && !send(to, piece).await
             {
@@ -106,7 +122,9 @@ impl Store {
             wall: wall_nanos(),
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        Ok(Copy { info, frozen, clock, _slot: slot })
+        let (index, version) = (frozen.index(), frozen.version());
+        let frozen = Some(frozen);
+        Ok(Copy { info, index, version, frozen, clock, threads: self.threads.answers.clone(), _slot: slot })
     }
 
     /// Has one step of a restore done on all nodes; it may be repeated. Returns the store's index: after a commit, the

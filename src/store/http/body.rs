@@ -6,9 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::future::Ready;
+use futures_util::{Stream, StreamExt, stream};
 use hyper::body::{Body, Frame, Incoming};
-use tokio::time::error::Elapsed;
+use tokio::time::{Instant, Sleep};
 use warp::http::HeaderMap;
 use warp::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use warp::reply::Response;
@@ -22,8 +23,12 @@ pub const LIMIT_BYTES: usize = 10 << 20;
 /// Up to so many unread bytes are read and forgotten so that the connection can go on, as in Go's server.
 const FORGET_BYTES: usize = 256 << 10;
 
-/// How long the next piece of a body may take.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may be waited for altogether until it has sent a whole body, and so much more for what it has sent
+/// that [`LEAST_SPEED`] is enough: a large body keeps room from others meanwhile.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The least speed of a client that sends a body, in bytes a second, after [`BODY_PATIENCE`].
+const LEAST_SPEED: u32 = 64 << 10;
 
 /// A request's body, piece by piece.
 pub trait Pieces: Stream<Item = Result<Self::Piece, Self::Fault>> + Send {
@@ -61,14 +66,6 @@ where
     })
 }
 
-/// The next piece; most have come already, and then no timer is set.
-async fn next<S: Pieces + Unpin>(body: &mut S) -> Result<Option<S::Item>, Elapsed> {
-    match body.next().now_or_never() {
-        Some(next) => Ok(next),
-        None => tokio::time::timeout(PIECE_TIMEOUT, body.next()).await,
-    }
-}
-
 /// A body and the room that it takes; keep both until the body is no longer needed.
 #[derive(Debug)]
 pub struct Whole {
@@ -82,8 +79,10 @@ pub struct Whole {
 pub enum Broken {
     /// It has more bytes than it may have.
     TooLarge,
-    /// It broke off or did not go on.
+    /// It broke off or took too long.
     Cut,
+    /// Who sends it may not.
+    Denied(ApiError),
     /// Too much is under way.
     Busy,
 }
@@ -96,6 +95,21 @@ pub async fn read(body: impl Pieces, headers: &HeaderMap, limits: &Limits) -> Re
     up_to(body, LIMIT_BYTES, headers, limits).await
 }
 
+/// The whole body, of up to [`LIMIT_BYTES`]. Before room is taken for a large one, `admit` says whether it is
+/// wanted; of a small one that is never asked.
+///
+/// # Errors
+/// As [`read`], and what `admit` says.
+pub async fn read_if(
+    body: impl Pieces,
+    headers: &HeaderMap,
+    limits: &Limits,
+    admit: impl Future<Output = Result<(), ApiError>> + Send,
+) -> Result<Whole, ApiError> {
+    let admit = Some(admit);
+    take(body, LIMIT_BYTES, Some((announced(headers, LIMIT_BYTES), limits)), admit).await.map_err(refusal)
+}
+
 /// The whole body, of `limit` bytes at most.
 ///
 /// # Errors
@@ -106,32 +120,49 @@ pub async fn up_to(
     headers: &HeaderMap,
     limits: &Limits,
 ) -> Result<Whole, ApiError> {
+    take(body, limit, Some((announced(headers, limit), limits)), CHECKED).await.map_err(refusal)
+}
+
+/// How many bytes a body will have at most, as far as its head says.
+fn announced(headers: &HeaderMap, limit: usize) -> usize {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let length = length.unwrap_or(limit).min(limit);
-    take(body, limit, Some((length, limits))).await.map_err(|broken| match broken {
+    length.unwrap_or(limit).min(limit)
+}
+
+fn refusal(broken: Broken) -> ApiError {
+    match broken {
         Broken::TooLarge => ApiError::request(210, "http: POST too large"),
         Broken::Cut => ApiError::request(210, "unexpected EOF"),
         Broken::Busy => ApiError::busy(),
-    })
+        Broken::Denied(why) => why,
+    }
 }
+
+/// Whoever sends the body may: that has been checked.
+const CHECKED: Option<Ready<Result<(), ApiError>>> = None;
 
 /// The whole body of a request that is always small.
 ///
 /// # Errors
 /// It has more than `limit` bytes, or breaks off.
 pub async fn read_up_to(body: impl Pieces, limit: usize) -> Result<Vec<u8>, Broken> {
-    take(body, limit, None).await.map(|whole| whole.bytes)
+    take(body, limit, None, CHECKED).await.map(|whole| whole.bytes)
 }
 
 /// Reads the body. What is not taken is passed over up to [`LIMIT_BYTES`], because a client that is still sending does
 /// not look for an answer.
-async fn take(body: impl Pieces, limit: usize, room: Option<(usize, &Limits)>) -> Result<Whole, Broken> {
+async fn take(
+    body: impl Pieces,
+    limit: usize,
+    room: Option<(usize, &Limits)>,
+    admit: Option<impl Future<Output = Result<(), ApiError>> + Send>,
+) -> Result<Whole, Broken> {
     let mut body = std::pin::pin!(body);
-    let result = gather(&mut body, limit, room).await;
-    if matches!(result, Err(Broken::TooLarge | Broken::Busy)) {
+    let result = gather(&mut body, limit, room, admit).await;
+    if matches!(result, Err(Broken::TooLarge | Broken::Busy | Broken::Denied(_))) {
         let mut passed = 0;
         while passed < LIMIT_BYTES
-            && let Ok(Some(Ok(piece))) = next(&mut body).await
+            && let Some(Ok(piece)) = body.next().await
         {
             passed += piece.remaining();
         }
@@ -144,9 +175,11 @@ async fn gather(
     body: &mut (impl Pieces + Unpin),
     limit: usize,
     room: Option<(usize, &Limits)>,
+    admit: Option<impl Future<Output = Result<(), ApiError>> + Send>,
 ) -> Result<Whole, Broken> {
     let mut whole = Whole { bytes: Vec::new(), _room: None };
-    while let Some(piece) = next(body).await.map_err(|_| Broken::Cut)? {
+    let mut admit = admit;
+    while let Some(piece) = body.next().await {
         let mut piece = piece.map_err(|_| Broken::Cut)?;
         let size = whole.bytes.len() + piece.remaining();
         if size > limit {
@@ -156,6 +189,9 @@ async fn gather(
             && whole._room.is_none()
             && size > SMALL_BODY_BYTES
         {
+            if let Some(admit) = admit.take() {
+                admit.await.map_err(Broken::Denied)?;
+            }
             whole._room = Some(limits.body(length).await.ok_or(Broken::Busy)?);
             whole.bytes.reserve_exact(length.saturating_sub(whole.bytes.len()));
         }
@@ -169,46 +205,97 @@ async fn gather(
     Ok(whole)
 }
 
-/// A request's body that knows how far it has been read.
+/// A request's body that knows how far it has been read, and ends when it takes too long.
 pub struct Unread<'a, S> {
     stream: Pin<&'a mut S>,
     begun: bool,
     ended: bool,
+    pace: Pace,
+}
+
+/// How fast a body comes.
+#[derive(Default)]
+struct Pace {
+    /// Bytes that have come.
+    came: usize,
+    /// How long the client was waited for.
+    waited: Duration,
+    /// Runs while it is, and since when: most bodies have come already, and need none.
+    timer: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Pace {
+    /// So many bytes have come.
+    fn note(&mut self, bytes: usize) {
+        if let Some((since, _)) = self.timer.take() {
+            self.waited += since.elapsed();
+        }
+        self.came += bytes;
+    }
+
+    /// Nothing is there: ready when it was waited for too long.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let left = patience(self.came).saturating_sub(self.waited);
+        let begin = || (Instant::now(), Box::pin(tokio::time::sleep(left)));
+        let (_, timer) = self.timer.get_or_insert_with(begin);
+        timer.as_mut().poll(context)
+    }
+}
+
+/// How long a client may be waited for that has sent so many bytes.
+fn patience(came: usize) -> Duration {
+    BODY_PATIENCE + Duration::from_secs(1) * u32::try_from(came).unwrap_or(u32::MAX) / LEAST_SPEED
+}
+
+/// Why a body has no more pieces.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault<E> {
+    /// It broke off.
+    #[error("the body of a request broke off")]
+    Broken(#[source] E),
+    /// It took too long.
+    #[error("the body of a request took too long")]
+    Late,
 }
 
 impl<'a, S> Unread<'a, S> {
     /// A body that nobody has read from yet.
     pub fn new(stream: Pin<&'a mut S>) -> Self {
-        Self { stream, begun: false, ended: false }
+        Self { stream, begun: false, ended: false, pace: Pace::default() }
     }
 }
 
 impl<S: Pieces> Stream for Unread<'_, S> {
-    type Item = Result<S::Piece, S::Fault>;
+    type Item = Result<S::Piece, Fault<S::Fault>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {
             return Poll::Ready(None);
         }
         self.begun = true;
-        let polled = self.stream.as_mut().poll_next(context);
-        self.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
-        polled
+        if let Poll::Ready(next) = self.stream.as_mut().poll_next(context) {
+            self.ended = matches!(next, None | Some(Err(_)));
+            let came = next.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Buf::remaining);
+            self.pace.note(came);
+            return Poll::Ready(next.map(|piece| piece.map_err(Fault::Broken)));
+        }
+        ready!(self.pace.poll_late(context));
+        Poll::Ready(Some(Err(Fault::Late)))
     }
 }
 
 impl<S: Pieces> Unread<'_, S> {
-    /// Reads what the page left unread. When that is too much, or the client still waits to be asked for it, `response`
-    /// says that the connection ends.
+    /// Reads what the page left unread. When that is too much or takes too long, or the client still waits to be asked for
+    /// it, `response` says that the connection ends.
     pub async fn forget(mut self, headers: &HeaderMap, response: &mut Response) {
         let empty = headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
         let waits = !self.begun && !empty && headers.contains_key(EXPECT);
         let mut left = FORGET_BYTES;
         while !waits && left > 0 {
-            match next(&mut self).await {
-                Ok(None) => return,
-                Ok(Some(Ok(piece))) => left = left.saturating_sub(piece.remaining()),
-                Ok(Some(Err(_))) | Err(_) => break,
+            match self.next().await {
+                None => return,
+                Some(Ok(piece)) => left = left.saturating_sub(piece.remaining()),
+                Some(Err(_)) => break,
             }
         }
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -223,12 +310,13 @@ struct LentBody {
     body: Incoming,
     begun: bool,
     ended: bool,
+    pace: Pace,
 }
 
 impl Lent {
     /// Lends `body` to whoever gets a clone.
     pub fn new(body: Incoming) -> Self {
-        Self(Arc::new(Mutex::new(LentBody { body, begun: false, ended: false })))
+        Self(Arc::new(Mutex::new(LentBody { body, begun: false, ended: false, pace: Pace::default() })))
     }
 
     /// As [`Unread::forget`]; the page must have answered.
@@ -238,26 +326,32 @@ impl Lent {
             (lent.begun, lent.ended)
         };
         let mut rest = pin!(pieces(self));
-        Unread { stream: rest.as_mut(), begun, ended }.forget(headers, response).await;
+        Unread { stream: rest.as_mut(), begun, ended, pace: Pace::default() }.forget(headers, response).await;
     }
 }
 
 impl Body for Lent {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Fault<hyper::Error>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let mut lent = self.0.lock().expect("lent body lock poisoned");
         if lent.ended {
             return Poll::Ready(None);
         }
         lent.begun = true;
-        let polled = Pin::new(&mut lent.body).poll_frame(context);
-        lent.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
-        polled
+        if let Poll::Ready(next) = Pin::new(&mut lent.body).poll_frame(context) {
+            lent.ended = matches!(next, None | Some(Err(_)));
+            let data = next.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            let came = data.map_or(0, Bytes::len);
+            lent.pace.note(came);
+            return Poll::Ready(next.map(|frame| frame.map_err(Fault::Broken)));
+        }
+        ready!(lent.pace.poll_late(context));
+        Poll::Ready(Some(Err(Fault::Late)))
     }
 }
 
@@ -289,5 +383,15 @@ mod tests {
         assert!(left_open(1000, true, true).await);
         assert!(!left_open(300, false, false).await, "too much to read for nothing");
         assert!(!left_open(1, true, false).await, "the client does not send it unless it is asked");
+    }
+
+    #[test]
+    fn a_client_that_drips_is_waited_for_as_one_that_sends_nothing_and_a_steady_one_longer() {
+        assert_eq!(patience(0), BODY_PATIENCE);
+        assert!(patience(1000) < BODY_PATIENCE + Duration::from_millis(20));
+        for seconds in 1..200 {
+            let came = LEAST_SPEED as usize * seconds as usize;
+            assert_eq!(patience(came), BODY_PATIENCE + Duration::from_secs(seconds));
+        }
     }
 }

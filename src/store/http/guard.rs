@@ -62,6 +62,37 @@ pub async fn admit(
     Pass::new(&api.store, headers, wish).admitted().await.map_err(ApiError::from)
 }
 
+/// Denies a write of a key that would be denied whatever its parameters are, which are not known yet; ask
+/// [`Early::settle`] when they are.
+///
+/// # Errors
+/// 110.
+pub async fn admit_early(api: &Api, headers: &HeaderMap, path: &[u8]) -> Result<Early, ApiError> {
+    let wish = Wish::Key { path: path.to_vec(), recursive: false, write: true };
+    let mut pass = Pass::new(&api.store, headers, wish);
+    if pass.check().await.0 {
+        return Ok(Early(pass));
+    }
+    pass.admitted().await.map(Early).map_err(ApiError::from)
+}
+
+/// Admission to a write but for its parameters.
+pub struct Early(Pass);
+
+impl Early {
+    /// Lets the request through now that its parameters are known.
+    ///
+    /// # Errors
+    /// 110.
+    pub async fn settle(self, recursive: bool) -> Result<Pass, ApiError> {
+        let Self(mut pass) = self;
+        if let Wish::Key { recursive: known, .. } = &mut pass.wish {
+            *known = recursive;
+        }
+        pass.admitted().await.map_err(ApiError::from)
+    }
+}
+
 /// The request may not do that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denied;

@@ -65,6 +65,8 @@ pub struct HttpMetrics {
     pub refused: IntCounter,
     /// Connections closed because the head of a request took too long.
     pub head_timeouts: IntCounter,
+    /// Connections closed because the reader of a large answer was too slow.
+    pub slow_readers: IntCounter,
     /// Requests that were refused because too much was under way.
     pub busy: IntCounter,
 }
@@ -96,6 +98,11 @@ impl HttpMetrics {
                 r,
                 "muster_http_head_timeouts_total",
                 "Connections closed because the head of a request took too long.",
+            )?,
+            slow_readers: counter(
+                r,
+                "muster_http_slow_readers_total",
+                "Connections closed because the reader of a large answer was too slow.",
             )?,
             busy: counter(
                 r,

@@ -1,10 +1,10 @@
 //! The store's HTTP API: etcd's v2, over hyper and warp.
 
-mod accepted;
 mod answer;
 mod body;
 mod go;
 mod guard;
+mod handed_over;
 mod head;
 mod metrics;
 mod pages;

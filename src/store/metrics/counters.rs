@@ -36,6 +36,8 @@ pub struct Metrics {
     pub watches_refused: IntCounter,
     /// Times that a watcher was told of an event live.
     pub told: IntCounter,
+    /// Times that too much waited to be told and the rest was left to the history.
+    pub skipped: IntCounter,
     /// Watches closed because no place was left when they had caught up.
     pub crowded: IntCounter,
     /// Watches closed because their reader took no bytes.
@@ -115,6 +117,11 @@ impl Metrics {
                 "Watches not accepted because too many waited.",
             )?,
             told: counter(r, "muster_watch_events_total", "Times that a watcher was told of an event live.")?,
+            skipped: counter(
+                r,
+                "muster_watch_skipped_total",
+                "Times that too much waited to be told: watchers went on from the history.",
+            )?,
             crowded: slow.with_label_values(&["crowded"]),
             stalled: slow.with_label_values(&["stalled"]),
             cleared: slow.with_label_values(&["cleared"]),

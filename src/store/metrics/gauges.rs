@@ -32,6 +32,7 @@ pub struct Gauges {
     index: IntGauge,
     connections: IntGauge,
     connections_limit: IntGauge,
+    large_answers: IntGauge,
 }
 
 impl Gauges {
@@ -67,6 +68,7 @@ impl Gauges {
             index: gauge(r, "muster_keyspace_index", "The store's index.")?,
             connections: gauge(r, "muster_http_connections", "Client connections.")?,
             connections_limit: gauge(r, "muster_http_connections_limit", "How many there may be.")?,
+            large_answers: gauge(r, "muster_http_large_answers", "Large answers that are being sent.")?,
         })
     }
 
@@ -81,6 +83,7 @@ impl Gauges {
         let (open, most) = store.limits().connections();
         set(&self.connections, open as u64);
         set(&self.connections_limit, most as u64);
+        set(&self.large_answers, store.limits().large_answers() as u64);
         let mut text = Vec::new();
         let families = store.node().metrics().registry().gather();
         TextEncoder::new().encode(&families, &mut text).map_err(|error| error.to_string())?;

@@ -272,19 +272,27 @@ impl Hub {
         read: impl Fn() -> R,
         view: impl Fn(&R) -> (&History, u64),
     ) -> Result<(), Refused> {
-        // First without the hub's lock, because much may have to be looked through.
-        self.look_back(subscription, &read(), &view)?;
-        if !subscription.is_behind() {
-            return Ok(());
-        }
-        let mut state = self.state();
-        // Under the lock, so that nothing falls between what the history has and what is told from now on. What is
-        // applied waits until this is dropped.
-        let replica = read();
-        self.look_back(subscription, &replica, &view)?;
-        if !subscription.is_behind() {
-            return Ok(());
-        }
+        let (mut state, _replica) = loop {
+            self.look_back(subscription, &read, &view)?;
+            if !subscription.is_behind() {
+                return Ok(());
+            }
+            let state = self.state();
+            // Under the lock, so that nothing falls between what the history has and what is told from now on. What is
+            // applied waits until this is dropped.
+            let replica = read();
+            let (history, index) = view(&replica);
+            let Subscription { path, recursive, next, .. } = &*subscription;
+            if *next > index {
+                break (state, replica);
+            }
+            // Only what has come since: what is found is told outside of the locks.
+            let found = history.scan(path, *recursive, *next, index);
+            if found.map_err(|e| Refused::Cleared(e, index))?.is_none() {
+                subscription.next = index + 1;
+                break (state, replica);
+            }
+        };
         let count = self.count.load(Ordering::Relaxed);
         if count >= self.limit {
             return Err(Refused::Full(count));
@@ -299,14 +307,22 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes what the history has for a subscription, as much as it may hold at a time.
+    /// Takes what the history has for a subscription, as much as it may hold at a time. The history is looked through, and
+    /// events are encoded, when what `read` returns is gone.
     fn look_back<R>(
         &self,
         subscription: &mut Subscription,
-        replica: &R,
+        read: impl Fn() -> R,
         view: impl Fn(&R) -> (&History, u64),
     ) -> Result<(), Refused> {
-        let (history, index) = view(replica);
+        let (history, index) = {
+            let replica = read();
+            let (history, index) = view(&replica);
+            if subscription.next > index {
+                return Ok(());
+            }
+            (history.since(subscription.next), index)
+        };
         let (mut events, mut bytes) = (0, 0);
         while subscription.stage == Stage::Behind && subscription.next <= index {
             let Subscription { path, recursive, next, .. } = &*subscription;
@@ -363,6 +379,12 @@ impl Hub {
         self.end_all(End::Closed, self.state());
     }
 
+    /// Some changes were not told: all watchers are to look for what they have not heard in the history.
+    pub fn skipped(&self) {
+        let state = self.state();
+        self.end_all(End::Moved(self.told.load(Ordering::Relaxed)), state);
+    }
+
     /// The state was replaced by one at `index`: all watchers are to look for what they have not heard in its history.
     pub fn replaced(&self, index: u64) {
         let state = self.state();
@@ -381,6 +403,14 @@ impl Hub {
         self.count.store(0, Ordering::Relaxed);
         drop(state);
         wake.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+impl Hub {
+    /// Holds everybody up who tells or comes, until what this gives is dropped.
+    pub(super) fn hold(&self) -> impl Drop + '_ {
+        self.state()
     }
 }
 

@@ -12,9 +12,10 @@ use crate::store::http::answer::{ApiError, Indexes, method_not_allowed};
 use crate::store::http::body::Pieces;
 use crate::store::http::go::form::{Form, has_form_body};
 use crate::store::http::guard::Pass;
+use crate::store::http::handed_over::{HandedOver, Work};
 use crate::store::http::head::Head;
 use crate::store::http::{Api, body, guard};
-use crate::store::{Consistency, Done, Room, StoreError};
+use crate::store::{Body, Consistency, Done, StoreError};
 
 /// The longest key, in bytes: twice what etcd's request line has room for.
 const KEY_BYTES: usize = 8 << 10;
@@ -32,7 +33,18 @@ pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
     let done = async {
         let limits = api.store.limits();
         let (form, checked) = has_form_body(method, headers);
-        let body = if form { Some(body::read(body, headers, limits).await?) } else { None };
+        let mut early = None;
+        let body = match form {
+            true => {
+                // As late as in etcd, but before others have to make room for it.
+                let admit = async {
+                    early = Some(guard::admit_early(api, headers, path).await?);
+                    Ok(())
+                };
+                Some(body::read_if(body, headers, limits, admit).await?)
+            }
+            false => None,
+        };
         checked?;
         let form = Form::parse(body.as_ref().map(|body| body.bytes.as_slice()), query)?;
         let params = Params::parse(&form, method)?;
@@ -41,7 +53,10 @@ pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
         // A clean path has no dots left, so it always is a key.
         let key = Key::parse(path).ok_or_else(|| ApiError::request(209, "invalid key"))?;
         let write_wanted = !matches!(*method, Method::GET | Method::HEAD);
-        let pass = guard::admit(api, headers, path, params.recursive, write_wanted).await?;
+        let pass = match early {
+            Some(early) => early.settle(params.recursive).await?,
+            None => guard::admit(api, headers, path, params.recursive, write_wanted).await?,
+        };
         check_size(&key, *method == Method::POST)?;
         match *method {
             _ if machines::has(&key) => Box::pin(machines::answer(api, method, &key, &params)).await,
@@ -74,24 +89,14 @@ async fn get(api: &Api, key: &Key, params: &Params, mut pass: Pass) -> Result<Re
     let found = found?;
     let indexes = Indexes { etcd: found.index, raft: found.raft_index, term: found.raft_term };
     let cluster = api.store.node().identity().cluster;
-    let body = match found.room {
-        // Its place is free again when the last byte has gone out.
-        Some(room) => Bytes::from_owner(Listing { json: found.json, _room: room }),
-        None => found.json.into(),
-    };
-    Ok(answer::keys(StatusCode::OK, body, cluster, indexes))
-}
-
-/// A large answer and its place among them.
-struct Listing {
-    json: Vec<u8>,
-    _room: Room,
-}
-
-impl AsRef<[u8]> for Listing {
-    fn as_ref(&self) -> &[u8] {
-        &self.json
-    }
+    Ok(match found.body {
+        Body::Small(json) => answer::keys(StatusCode::OK, json.into(), cluster, indexes),
+        Body::Large(large) => {
+            let mut response = answer::keys(StatusCode::OK, Bytes::new(), cluster, indexes);
+            response.extensions_mut().insert(HandedOver::new(Work::Answer(large)));
+            response
+        }
+    })
 }
 
 /// Each directory above a key holds its own path, so what a key takes grows with its depth times its length.

@@ -7,10 +7,10 @@ use super::params::Params;
 use crate::keyspace::Key;
 use crate::store::Interest;
 use crate::store::http::Api;
-use crate::store::http::accepted::Accepted;
 use crate::store::http::answer;
 use crate::store::http::answer::{ApiError, Indexes};
 use crate::store::http::guard::Pass;
+use crate::store::http::handed_over::{HandedOver, Work};
 
 /// Accepts the watch, or refuses it when its past is gone. The answer has headers and no body yet. It ends when `pass`
 /// does.
@@ -26,6 +26,6 @@ pub fn answer(api: &Api, key: Key, params: &Params, pass: Pass) -> Result<Respon
     let indexes = Indexes { etcd: subscription.index, raft, term };
     let mut response = Response::new(Bytes::new().into());
     answer::keys_headers(response.headers_mut(), api.store.node().identity().cluster, indexes);
-    response.extensions_mut().insert(Accepted::new(subscription, pass));
+    response.extensions_mut().insert(HandedOver::new(Work::Watch(subscription, pass)));
     Ok(response)
 }

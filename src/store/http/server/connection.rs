@@ -1,6 +1,6 @@
-//! One client connection. Requests and answers are hyper's business; a watch that waits is not: once the head of its
-//! answer is sent, hyper and its buffers go, and what stays is the socket and a mailbox. When the watch is over, the
-//! next request begins anew.
+//! One client connection. Requests and answers are hyper's business; a watch that waits is not, nor a large body: once the
+//! head of the answer is sent, hyper and its buffers go, and what stays is the socket with a mailbox, or with a place in
+//! what is to be sent. When that is over, the next request begins anew.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -18,10 +18,11 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::service::{PageService, Progress};
+use super::service::{PageService, Parked, Progress};
 use super::target::Targets;
-use super::watch_stream;
+use super::{answer_stream, watch_stream};
 use crate::store::Room;
+use crate::store::http::handed_over::Work;
 use crate::store::http::router::Router;
 
 /// Bytes that the head of a request may have: its first line and its headers.
@@ -52,30 +53,41 @@ pub async fn converse(
             }
         }
         // On the heap, so that a waiting watch does not keep the place for it.
-        let Some((watch, rest)) = Box::pin(talk(&mut stream, begun, &pages, &stop)).await else {
+        let Some((parked, rest)) = Box::pin(talk(&mut stream, begun, &pages, &stop)).await else {
             return;
         };
-        let store = pages.store();
-        let writing = watch_stream::keep(stream, peer, watch, rest, store.clone(), stop.clone());
-        match AbortOnDropHandle::new(store.watch_threads().spawn(writing)).await {
+        let (store, Parked { work, framing }) = (pages.store(), parked);
+        let done = match work {
+            Work::Watch(subscription, pass) => {
+                let watch = watch_stream::Watch { subscription, pass, framing };
+                let writing = watch_stream::keep(stream, peer, watch, rest, store.clone(), stop.clone());
+                AbortOnDropHandle::new(store.threads().watchers.spawn(writing)).await
+            }
+            Work::Answer(answer) => {
+                let sending = answer_stream::send(stream, peer, answer, framing, store.clone());
+                let sent = AbortOnDropHandle::new(store.threads().answers.spawn(sending)).await;
+                sent.map(|kept| kept.map(|stream| (stream, rest.into())))
+            }
+        };
+        match done {
             Ok(Some((kept, rest))) => (stream, begun) = (kept, rest),
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(%peer, %error, "watch ended");
+                tracing::debug!(%peer, %error, "answer ended");
                 return;
             }
         }
     }
 }
 
-/// Answers requests until the connection ends, or until a watch has been accepted: that, and what the client has sent
-/// since.
+/// Answers requests until the connection ends, or until something is left to do that is not hyper's business: that, and
+/// what the client has sent since.
 async fn talk(
     stream: &mut TcpStream,
     begun: Bytes,
     pages: &Arc<Router>,
     stop: &CancellationToken,
-) -> Option<(watch_stream::Watch, Vec<u8>)> {
+) -> Option<(Parked, Vec<u8>)> {
     let progress = Arc::new(Progress::default());
     let wire = Wire::new(stream, begun, progress.clone());
     let service = PageService::new(pages.clone(), progress.clone());
@@ -124,7 +136,7 @@ async fn talk(
             let parts = connection.into_parts();
             let wire = parts.io.into_inner();
             let rest = [&*parts.read_buf, &*wire.ready, &*wire.raw].concat();
-            progress.take_watch().map(|watch| (watch, rest))
+            progress.take_parked().map(|parked| (parked, rest))
         }
     }
 }

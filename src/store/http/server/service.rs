@@ -10,11 +10,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 
+use super::framing::Framing;
 use super::target::BodyLength;
-use super::watch_stream::{Framing, Watch};
-use crate::store::http::accepted::Accepted;
+use crate::store::http::handed_over::{HandedOver, Work};
 use crate::store::http::metrics::Route;
 use crate::store::http::router::Router;
 
@@ -31,6 +31,14 @@ impl<B> Answer for Response<B> {
     type Body = B;
 }
 
+/// Work and how its bytes are written.
+pub struct Parked {
+    /// The work.
+    pub work: Work,
+    /// How the body is written.
+    pub framing: Framing,
+}
+
 /// How far the exchange on one connection has come. Only its own task looks at it.
 #[derive(Default)]
 pub struct Progress {
@@ -38,13 +46,13 @@ pub struct Progress {
     busy: AtomicBool,
     /// Bytes of the next request have come, and its head is not complete.
     head_open: AtomicBool,
-    /// A watch has been accepted, the head of its answer is written, and nothing of the request is left.
+    /// Work was handed over, the head of its answer is written, and nothing of the request is left.
     waiting: AtomicBool,
     /// All that is written has gone out since.
     flushed: AtomicBool,
     /// How long the body is of a head that was read since somebody asked.
     body: Mutex<Option<BodyLength>>,
-    watch: Mutex<Option<Watch>>,
+    parked: Mutex<Option<Parked>>,
 }
 
 impl Progress {
@@ -65,14 +73,14 @@ impl Progress {
         self.head_open.load(Ordering::Relaxed)
     }
 
-    /// Whether a watch is all that is left to do.
+    /// Whether what was handed over is all that is left to do.
     pub fn is_handed_over(&self) -> bool {
         self.flushed.load(Ordering::Relaxed)
     }
 
-    /// The watch, once.
-    pub fn take_watch(&self) -> Option<Watch> {
-        self.watch.lock().expect("accepted watch lock poisoned").take()
+    /// What was handed over, once.
+    pub fn take_parked(&self) -> Option<Parked> {
+        self.parked.lock().expect("handed over work lock poisoned").take()
     }
 
     /// How long the body is that belongs to the last head, if one has been read since the last call.
@@ -86,8 +94,8 @@ impl Progress {
         self.head_open.store(false, Ordering::Relaxed);
     }
 
-    fn park(&self, watch: Watch) {
-        *self.watch.lock().expect("accepted watch lock poisoned") = Some(watch);
+    fn park(&self, parked: Parked) {
+        *self.parked.lock().expect("handed over work lock poisoned") = Some(parked);
     }
 }
 
@@ -118,16 +126,17 @@ impl hyper::service::Service<Request<Incoming>> for PageService {
         let (pages, progress) = (self.pages.clone(), self.progress.clone());
         Box::pin(async move {
             let mut response = pages.answer(request).await;
-            let accepted = response.extensions_mut().remove::<Accepted>().and_then(Accepted::take);
-            let route = if accepted.is_some() { Route::Watch } else { route };
+            let work = response.extensions_mut().remove::<HandedOver>().and_then(HandedOver::take);
+            let route = if matches!(work, Some(Work::Watch(..))) { Route::Watch } else { route };
             pages.store().metrics().http.answered(route, &method, response.status(), began.elapsed());
-            let waits = accepted.is_some();
-            if let Some((subscription, pass)) = accepted {
+            let waits = work.is_some();
+            // To HEAD there is no body, and so nothing to hand over.
+            if let Some(work) = work.filter(|_| method != Method::HEAD) {
                 let framing = framing.under(response.headers());
-                progress.park(Watch { subscription, pass, framing });
+                progress.park(Parked { work, framing });
             }
             Ok(response.map(|page| match waits {
-                true => Outbound::Watch { progress },
+                true => Outbound::Elsewhere { progress },
                 false => Outbound::Page { page, progress },
             }))
         })
@@ -144,7 +153,7 @@ pub enum Outbound {
         progress: Arc<Progress>,
     },
     /// Nothing yet, and of unknown length: what comes is written without hyper.
-    Watch {
+    Elsewhere {
         /// Told when the head is written.
         progress: Arc<Progress>,
     },
@@ -160,7 +169,7 @@ impl Body for Outbound {
     ) -> Poll<Option<Result<Frame<Bytes>, warp::Error>>> {
         match &mut *self {
             Self::Page { page, .. } => Pin::new(page).poll_frame(cx),
-            Self::Watch { progress } => {
+            Self::Elsewhere { progress } => {
                 progress.waiting.store(true, Ordering::Relaxed);
                 Poll::Pending
             }
@@ -170,22 +179,21 @@ impl Body for Outbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Page { page, .. } => page.is_end_stream(),
-            Self::Watch { .. } => false,
+            Self::Elsewhere { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Page { page, .. } => page.size_hint(),
-            Self::Watch { .. } => SizeHint::default(),
+            Self::Elsewhere { .. } => SizeHint::default(),
         }
     }
 }
 
 impl Drop for Outbound {
     fn drop(&mut self) {
-        if let Self::Page { progress, .. } = self {
-            progress.busy.store(false, Ordering::Relaxed);
-        }
+        let (Self::Page { progress, .. } | Self::Elsewhere { progress }) = self;
+        progress.busy.store(false, Ordering::Relaxed);
     }
 }

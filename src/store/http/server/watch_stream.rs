@@ -8,12 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Request;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use warp::http::header::CONNECTION;
-use warp::http::{HeaderMap, Version};
 
+use super::framing::Framing;
 use crate::store::http::guard::Pass;
 use crate::store::{End, Store, StoreError, Subscription, Told};
 
@@ -31,31 +29,6 @@ pub struct Watch {
     pub pass: Pass,
     /// How they are written.
     pub framing: Framing,
-}
-
-/// How the body of an answer of unknown length is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Framing {
-    /// In chunks; else its end is the connection's (HTTP/1.0).
-    chunked: bool,
-    /// The connection is used again.
-    keep_alive: bool,
-}
-
-impl Framing {
-    /// As the client can take it.
-    pub fn of<B>(request: &Request<B>) -> Self {
-        let chunked = request.version() >= Version::HTTP_11;
-        let named = request.headers().get_all(CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-        let closes =
-            named.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"));
-        Self { chunked, keep_alive: chunked && !closes }
-    }
-
-    /// The same, when the answer's headers may say that the connection ends.
-    pub fn under(self, headers: &HeaderMap) -> Self {
-        Self { keep_alive: self.keep_alive && !headers.contains_key(CONNECTION), ..self }
-    }
 }
 
 /// Writes events until the watch is over, and then waits for the next request. Gives the connection and what the client
