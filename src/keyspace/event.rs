@@ -66,6 +66,11 @@ pub struct Event {
 impl Event {
     /// A change at `index`.
     pub fn new(action: Action, index: u64, node: View, prev: Option<View>, silent: bool) -> Self {
+        debug_assert!(
+            prev.as_ref().is_none_or(|prev| prev.node.key == node.node.key),
+            "{action:?} of {node:?} has {prev:?} before it"
+        );
+        debug_assert!(!action.removes() || prev.is_some(), "{action:?} of {node:?} removes nothing");
         Self { action, index, node, prev, silent }
     }
 

@@ -109,6 +109,7 @@ impl Keyspace {
                 self.tree.insert(node);
             }
             Record::Event(event) => {
+                debug_assert!(event.index <= self.index, "{event:?} is newer than the index {}", self.index);
                 if event.index >= self.history.oldest(self.index) {
                     self.history.push(event);
                 }

@@ -14,8 +14,11 @@ fn event(index: u64, path: &str, action: Action, dir: bool, value: usize, silent
         (false, false) => Kind::File(vec![b'x'; value].into()),
     };
     let key = Key::parse(path.as_bytes()).expect("a key");
-    let node = Arc::new(Node { key, kind, created: index, modified: index, deadline: None });
-    Arc::new(Event::new(action, index, View { node, ttl: 0 }, None, silent))
+    let node =
+        |kind| Arc::new(Node { key: key.clone(), kind, created: index, modified: index, deadline: None });
+    let before = if dir { Kind::Dir } else { Kind::File("before".into()) };
+    let prev = action.removes().then(|| View { node: node(before), ttl: 0 });
+    Arc::new(Event::new(action, index, View { node: node(kind), ttl: 0 }, prev, silent))
 }
 
 /// How far the next change is from the last, and what it is.

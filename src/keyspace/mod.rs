@@ -198,6 +198,7 @@ impl Keyspace {
         at: Stamp,
         changes: &mut Vec<Change>,
     ) -> Result<Applied, Refusal> {
+        let before = self.index;
         self.now = Stamp { clock: at.clock.max(self.now.clock), wall: at.wall };
         self.settle();
         self.expire(changes);
@@ -208,6 +209,7 @@ impl Keyspace {
                 || self.deadlines.count() == self.tree.iter().filter(|n| n.deadline.is_some()).count(),
             "deadlines and tree disagree after {command:?}"
         );
+        assert!(self.index >= before, "the index went from {before} to {} by {command:?}", self.index);
         result.map_err(|error| Refusal { error, index: self.index })
     }
 
@@ -366,7 +368,11 @@ impl Keyspace {
 }
 
 #[cfg(test)]
+mod edges_test;
+#[cfg(test)]
 mod json_test;
+#[cfg(test)]
+mod members_test;
 #[cfg(test)]
 mod naive_test;
 #[cfg(test)]

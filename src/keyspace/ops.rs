@@ -121,6 +121,7 @@ impl Keyspace {
                 self.deadlines.forget(&node);
             }
         }
+        debug_assert!(!self.tree.has_children(path), "something is left below {key:?}");
         let old = self.tree.remove(path).expect("only existing nodes are removed");
         self.deadlines.forget(&old);
         let gone = Arc::new(old.gone(self.index + 1));
@@ -159,6 +160,12 @@ impl Keyspace {
 
     /// Puts a node in, in place of the one at the same key.
     fn put(&mut self, node: Node) -> Arc<Node> {
+        assert!(!node.key.is_root(), "the root has no node, and {node:?} was to be one");
+        debug_assert!(
+            node.created <= node.modified && node.modified <= self.index + 1,
+            "{node:?} is from the future: the next index is {}",
+            self.index + 1
+        );
         let node = Arc::new(node);
         if let Some(old) = self.tree.insert(node.clone()) {
             self.deadlines.forget(&old);

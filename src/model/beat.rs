@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{HEARTBEATS, Moment};
-use crate::ids::{MachineId, NameError, UnitName};
+use crate::ids::{MachineId, NameError};
 
 /// Name of something that beats: a unit's name or any other.
 ///
@@ -66,12 +66,6 @@ impl FromStr for BeatName {
             Some(bad) => Err(NameError::Character { kind, text: text.into(), bad }),
             None => Ok(Self(text.into())),
         }
-    }
-}
-
-impl From<UnitName> for BeatName {
-    fn from(unit: UnitName) -> Self {
-        Self(unit.as_str().into())
     }
 }
 

@@ -112,6 +112,9 @@ pub fn unit_key(key: &str) -> Option<UnitName> {
 }
 
 #[cfg(test)]
+mod records_test;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -12,7 +12,9 @@ pub struct Moment(Timestamp);
 impl Moment {
     /// The whole second that `at` lies in.
     pub fn new(at: Timestamp) -> Self {
-        Self(Timestamp::from_second(at.as_second()).unwrap_or(at))
+        let second = Timestamp::from_second(at.as_second()).unwrap_or(at);
+        debug_assert!(second.subsec_nanosecond() == 0, "{second} is no whole second of {at}");
+        Self(second)
     }
 
     /// Seconds from here to `now`; 0 if `now` lies before, as it may when two machines' clocks differ.

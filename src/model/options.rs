@@ -145,7 +145,7 @@ impl Options {
 pub struct Patterns(Vec<glob::Pattern>);
 
 impl Patterns {
-    /// Prepares `texts`. A text that is no pattern matches nothing; [`Options::from_entries`] lets none through.
+    /// Prepares `texts`. A text that is no pattern matches nothing; [`Options::read`] lets none through.
     pub fn new(texts: &[String]) -> Self {
         Self(texts.iter().filter_map(|text| compile(text).ok()).collect())
     }
@@ -217,6 +217,10 @@ fn compile(pattern: &str) -> Result<glob::Pattern, glob::PatternError> {
     }
     glob::Pattern::new(&rewritten)
 }
+
+#[cfg(test)]
+#[path = "options_test.rs"]
+mod more_tests;
 
 #[cfg(test)]
 mod tests {

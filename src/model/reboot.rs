@@ -187,6 +187,7 @@ fn query_escaped(text: &str) -> String {
             other => escaped.push_str(&format!("%{other:02X}")),
         }
     }
+    debug_assert!(!escaped.contains('/'), "{escaped} is no single component of a key");
     escaped
 }
 

@@ -57,6 +57,10 @@ impl Tree {
     /// Says whether that made a difference.
     pub fn apply(&mut self, dir: &str, news: &News) -> bool {
         let News { key, index, what } = *news;
+        debug_assert!(
+            dir.starts_with('/') && !dir.ends_with('/'),
+            "\"{dir}\" is not how a directory is named"
+        );
         let (existed, count) = (self.exists, self.files.len());
         let value = match what {
             What::Gone => {
@@ -77,6 +81,10 @@ impl Tree {
         before.is_none_or(|before| before.value != value)
     }
 }
+
+#[cfg(test)]
+#[path = "tree_test.rs"]
+mod more_tests;
 
 #[cfg(test)]
 mod tests {

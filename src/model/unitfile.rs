@@ -140,8 +140,14 @@ fn is_comment(line: &str) -> bool {
 
 /// The SHA-1 of a unit's text in 40 hex digits: its key among the stored texts.
 pub fn hash(text: &str) -> String {
-    Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let hash: String = Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    debug_assert!(hash.len() == 40, "{hash} is no SHA-1");
+    hash
 }
+
+#[cfg(test)]
+#[path = "unitfile_test.rs"]
+mod more_tests;
 
 #[cfg(test)]
 mod tests {

@@ -102,7 +102,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         (Some(Action::Watch(args)), _) => watch::run(args, context),
         (None, Some(unit)) => {
             let unit = unit_name(&unit)?;
-            let pulse = args.beat.pulse(&unit.clone().into(), Source::Unit, context)?;
+            // systemd takes names that begin with `_`; a key that does is hidden from listings.
+            let name: BeatName = unit.as_str().parse().map_err(Failure::usage)?;
+            let pulse = args.beat.pulse(&name, Source::Unit, context)?;
             logging::init()?;
             block_on(follow(unit, pulse))
         }

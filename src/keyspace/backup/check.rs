@@ -115,6 +115,10 @@ impl Check {
 }
 
 #[cfg(test)]
+#[path = "check_test.rs"]
+mod more_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Stamp;

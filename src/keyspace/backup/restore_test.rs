@@ -5,6 +5,9 @@ use crate::keyspace::auth::{AuthCommand, PasswordHash};
 use crate::keyspace::backup::{Info, Reader, Writer};
 use crate::keyspace::{Blob, Change, Command, Content, Key, KeyError, Refusal, Ttl};
 
+#[path = "restore_random_test.rs"]
+mod random;
+
 fn key(path: &str) -> Key {
     Key::parse(path.as_bytes()).unwrap()
 }

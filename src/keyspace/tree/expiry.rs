@@ -12,14 +12,16 @@ impl Deadlines {
     /// Notes the deadline of a node that came, if it has one.
     pub fn note(&mut self, node: &Node) {
         if let Some(deadline) = &node.deadline {
-            self.0.insert((deadline.clock, node.key.clone()));
+            let is_new = self.0.insert((deadline.clock, node.key.clone()));
+            debug_assert!(is_new, "the deadline of {node:?} was noted already");
         }
     }
 
     /// Forgets the deadline of a node that went, if it had one.
     pub fn forget(&mut self, node: &Node) {
         if let Some(deadline) = &node.deadline {
-            self.0.remove(&(deadline.clock, node.key.clone()));
+            let was_there = self.0.remove(&(deadline.clock, node.key.clone()));
+            debug_assert!(was_there, "the deadline of {node:?} was not noted");
         }
     }
 

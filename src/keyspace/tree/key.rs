@@ -115,6 +115,10 @@ impl<'de> Deserialize<'de> for Key {
 }
 
 #[cfg(test)]
+#[path = "key_test.rs"]
+mod more_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

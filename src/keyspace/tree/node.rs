@@ -86,6 +86,7 @@ impl Node {
 
     /// The `node` of the event that removes this node.
     pub fn gone(&self, index: u64) -> Self {
+        debug_assert!(index > self.modified, "{self:?} was to go at index {index}");
         let kind = if self.is_dir() { Kind::GoneDir } else { Kind::GoneFile };
         Self { key: self.key.clone(), kind, created: self.created, modified: index, deadline: None }
     }
@@ -107,3 +108,7 @@ impl View {
         Self { node, ttl }
     }
 }
+
+#[cfg(test)]
+#[path = "node_test.rs"]
+mod tests;

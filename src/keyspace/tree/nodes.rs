@@ -34,6 +34,7 @@ impl Extent {
     }
 
     fn subtract(&mut self, node: &Node) {
+        debug_assert!(self.bytes >= size(node), "{} bytes are left of a tree that held {node:?}", self.bytes);
         self.directories -= usize::from(node.is_dir());
         self.bytes -= size(node);
     }
