@@ -24,7 +24,7 @@ fn apply(keyspace: &mut Keyspace, command: &Command) -> Result<Applied, Refusal>
 }
 
 fn get(keyspace: &Keyspace, path: &str, recursive: bool) -> serde_json::Value {
-    let json = keyspace.get(&key(path), recursive, 0).unwrap();
+    let json = keyspace.listing(&key(path), recursive, 0).unwrap().next_piece(usize::MAX);
     serde_json::from_slice(&json).unwrap()
 }
 
@@ -91,7 +91,8 @@ fn a_path_of_two_thousand_directories_costs_no_stack() {
     let deep = "/x".repeat(2_000);
     apply(&mut keyspace, &set(&deep, "v")).unwrap();
     assert_eq!((keyspace.len(), keyspace.extent().directories), (2_000, 1_999));
-    let listing = String::from_utf8(keyspace.get(&key("/"), true, 0).unwrap()).unwrap();
+    let listing =
+        String::from_utf8(keyspace.listing(&key("/"), true, 0).unwrap().next_piece(usize::MAX)).unwrap();
     assert_eq!(listing.matches("\"nodes\":[").count(), 2_000);
     assert_eq!(listing.matches('{').count(), listing.matches('}').count());
     assert!(listing.contains(&format!("{{\"key\":\"{deep}\",\"value\":\"v\"")));
@@ -201,7 +202,7 @@ fn a_reader_whose_clock_is_ahead_sees_less_of_a_lifetime_and_never_more() {
     let mortal = Command::Set { key: key("/a"), dir: false, content };
     keyspace.apply(&mortal, at(100), &mut Vec::new()).unwrap();
     let left = |seconds: i64| {
-        let json = keyspace.get(&key("/a"), false, seconds * NANOS).unwrap();
+        let json = keyspace.listing(&key("/a"), false, seconds * NANOS).unwrap().next_piece(usize::MAX);
         serde_json::from_slice::<serde_json::Value>(&json).unwrap()["node"]["ttl"].as_i64()
     };
     assert_eq!([left(0), left(100), left(104), left(109)], [Some(10), Some(10), Some(6), Some(1)]);
