@@ -1,5 +1,6 @@
 //! What a node keeps on disk.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,13 +57,13 @@ impl Storage {
     /// # Errors
     /// The folder cannot be used, another process uses it, or it does not hold all that was acknowledged.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(data_dir)?;
+        make_durably(data_dir)?;
         let version = data_version::open(data_dir)?;
         let folder = Folder::open(data_dir.join("snapshots"))?;
         let identity_store = IdentityStore::open(&data_dir.join("state"))?;
         let identity: Option<Identity> = identity_store.read(IDENTITY)?;
         let metrics = Metrics::new().map_err(io::Error::other)?;
-        let log = LogStore::open(&data_dir.join("log"), identity.is_some(), metrics.clone())?;
+        let log = LogStore::open(data_dir, identity.is_some(), metrics.clone())?;
         let newest = folder.newest()?;
         if identity.is_none() && (newest.is_some() || !log.is_untouched()) {
             let what = format!("damaged {}/state: it does not say whose the log is", data_dir.display());
@@ -79,4 +80,15 @@ impl Storage {
     pub fn is_blank(&self) -> bool {
         !self.log.has_vote()
     }
+}
+
+/// Makes the data folder, so that its name outlives a loss of power. What is made in it becomes durable when the log is
+/// opened.
+fn make_durably(data_dir: &Path) -> io::Result<()> {
+    if data_dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(data_dir)?;
+    let parent = data_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

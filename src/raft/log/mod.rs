@@ -2,6 +2,7 @@
 
 pub mod compaction;
 mod faults;
+pub mod medium;
 pub mod store;
 mod wal;
 mod watermark;

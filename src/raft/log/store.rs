@@ -18,8 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::wal::{Opened, SEGMENT_BYTES, Told, Wal};
-use super::watermark::Watermark;
+use super::medium::Directory;
+use super::wal::{Opened, SIZES, Told, Wal};
 use crate::format::{self, LOWEST};
 use crate::keyspace::batch;
 use crate::raft::data_version;
@@ -56,24 +56,24 @@ struct Cache {
 }
 
 impl LogStore {
-    /// Opens or makes the log in `folder`. It must be there already when the member is `known`.
+    /// Opens or makes the log in the data folder. It must be there already when the member is `known`.
     ///
     /// # Errors
     /// The folder cannot be used, or what it holds is damaged or incomplete; the error names it.
-    pub fn open(folder: &Path, known: bool, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let watermark = Watermark::open(folder.with_file_name("watermark"), !folder.exists())?;
-        let (wal, opened) = Wal::open(folder, SEGMENT_BYTES, known, watermark, metrics.clone())?;
+    pub fn open(data_dir: &Path, known: bool, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let medium = Arc::new(Directory::new(data_dir));
+        let (wal, opened) = Wal::open(medium, SIZES, known, metrics.clone())?;
         let Opened { purged, vote, committed } = opened;
         let vote: Option<RaftVote> = vote.map(|bytes| decode(&bytes, "vote")).transpose()?;
         let purged: Option<RaftLogId> = purged.map(|bytes| decode(&bytes, "purge point")).transpose()?;
         let (first, _) = wal.range();
         let start = purged.map_or(0, |id| id.index + 1);
         if start < first {
-            return Err(lost(folder, &format!("entries {start} to {} are missing", first - 1)));
+            return Err(lost(data_dir, &format!("entries {start} to {} are missing", first - 1)));
         }
         let vote = Mutex::new(vote);
         let (purged, cache) = (Mutex::new(purged), Mutex::default());
-        let data_dir = folder.parent().unwrap_or(folder).to_path_buf();
+        let data_dir = data_dir.to_path_buf();
         let noted = AtomicU16::new(LOWEST.number());
         Ok(Self(Arc::new(Inner { wal, purged, committed, vote, cache, metrics, data_dir, noted })))
     }
@@ -247,10 +247,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("log store lock poisoned")
 }
 
-fn lost(folder: &Path, what: &str) -> io::Error {
+fn lost(data_dir: &Path, what: &str) -> io::Error {
     let advice =
         "remove this member from the cluster, empty its data folder and add it again, or restore a backup";
-    io::Error::new(io::ErrorKind::InvalidData, format!("damaged log {}: {what}; {advice}", folder.display()))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("damaged log {}/log: {what}; {advice}", data_dir.display()),
+    )
 }
 
 fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
@@ -428,7 +431,7 @@ mod tests {
     #[test]
     fn a_member_that_has_run_is_refused_without_its_log_at_every_start() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |known| LogStore::open(&folder.path().join("log"), known, Metrics::new().unwrap());
+        let open = |known| LogStore::open(folder.path(), known, Metrics::new().unwrap());
         for _ in 0..2 {
             let error = open(true).err().unwrap().to_string();
             assert!(error.contains("log") && error.contains("missing"), "{error}");
@@ -439,7 +442,7 @@ mod tests {
 
     /// A log of large entries: two of them are more than one part.
     async fn large(folder: &Path, count: u64) -> LogStore {
-        let log = LogStore::open(&folder.join("log"), false, Metrics::new().unwrap()).unwrap();
+        let log = LogStore::open(folder, false, Metrics::new().unwrap()).unwrap();
         let entry = |index| {
             let ticket = Ticket { node: 1, session: 1, seq: index };
             let commands = vec![0; READ_BYTES / 2 + 1].into();

@@ -7,10 +7,13 @@
 //!
 //! Two places of a sector each take turns, so that one of them is always whole.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use super::medium::{Handle, Medium};
+
+/// Its name.
+const NAME: &str = "watermark";
 
 /// A place is one sector: a disk writes it whole or not at all.
 const PLACE_BYTES: usize = 512;
@@ -19,10 +22,9 @@ const PLACE_BYTES: usize = 512;
 const VERSION: u32 = 1;
 
 /// The file.
-#[derive(Debug)]
 pub struct Watermark {
     path: PathBuf,
-    file: File,
+    file: Handle,
     record: u64,
     /// The place that is written next.
     next: u64,
@@ -33,18 +35,22 @@ impl Watermark {
     ///
     /// # Errors
     /// It cannot be used, it is missing beside a log, or neither of its places can be read; the error names it.
-    pub fn open(path: PathBuf, new: bool) -> io::Result<Self> {
+    pub fn open(medium: &dyn Medium, new: bool) -> io::Result<Self> {
+        let path = medium.path(NAME);
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        if !new && !path.exists() {
+        let there = medium.exists(NAME)?;
+        if !new && !there {
             let why = "damaged: it is missing, but the log is there";
             return Err(named(io::Error::new(io::ErrorKind::NotFound, why)));
         }
-        let file = OpenOptions::new().read(true).write(true).create(new).truncate(false).open(&path);
-        let file = file.map_err(named)?;
-        if new && file.metadata()?.len() < 2 * PLACE_BYTES as u64 {
-            found(&file, &path).map_err(named)?;
+        let file = if there { medium.open(NAME)? } else { medium.create(NAME)? };
+        let mut places = [0, 1].map(|place| read(&file, place));
+        if new && places.iter().flatten().all(|record| *record == 0) {
+            // What stands here may not be flushed: an earlier start may have been broken off.
+            found(medium, &file)?;
+            places = [Some(0), Some(0)];
         }
-        let (record, next) = match [0, 1].map(|place| read(&file, place)) {
+        let (record, next) = match places {
             [Some(a), Some(b)] => (a.max(b), u64::from(a > b)),
             [Some(a), None] => (a, 1),
             [None, Some(b)] => (b, 0),
@@ -78,13 +84,10 @@ impl Watermark {
 }
 
 /// Fills a new file, so that later writes need no new room on the disk.
-fn found(file: &File, path: &Path) -> io::Result<()> {
+fn found(medium: &dyn Medium, file: &Handle) -> io::Result<()> {
     file.write_all_at(&[place(0), place(0)].concat(), 0)?;
     file.sync_all()?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    medium.sync_folder("")
 }
 
 fn place(record: u64) -> [u8; PLACE_BYTES] {
@@ -96,7 +99,7 @@ fn place(record: u64) -> [u8; PLACE_BYTES] {
     place
 }
 
-fn read(file: &File, number: u64) -> Option<u64> {
+fn read(file: &Handle, number: u64) -> Option<u64> {
     let mut bytes = [0; PLACE_BYTES];
     file.read_exact_at(&mut bytes, number * PLACE_BYTES as u64).ok()?;
     let record = u64::from_le_bytes(bytes[8..16].try_into().ok()?);
@@ -106,23 +109,25 @@ fn read(file: &File, number: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::log::medium::Directory;
 
     #[test]
     fn what_was_noted_last_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("watermark");
-        assert_eq!(Watermark::open(path.clone(), true).unwrap().record(), 0);
+        let medium = Directory::new(folder.path());
+        assert_eq!(Watermark::open(&medium, true).unwrap().record(), 0);
         for record in [1, 2, 5, 9] {
-            Watermark::open(path.clone(), false).unwrap().note(record).unwrap();
-            assert_eq!(Watermark::open(path.clone(), false).unwrap().record(), record);
+            Watermark::open(&medium, false).unwrap().note(record).unwrap();
+            assert_eq!(Watermark::open(&medium, false).unwrap().record(), record);
         }
     }
 
     #[test]
     fn one_damaged_place_leaves_the_other_and_two_are_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("watermark");
-        let mut watermark = Watermark::open(path.clone(), true).unwrap();
+        let path = folder.path().join(NAME);
+        let medium = Directory::new(folder.path());
+        let mut watermark = Watermark::open(&medium, true).unwrap();
         watermark.note(6).unwrap();
         watermark.note(7).unwrap();
         let whole = std::fs::read(&path).unwrap();
@@ -130,13 +135,13 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             std::fs::write(&path, &bytes).unwrap();
-            assert!(Watermark::open(path.clone(), false).unwrap().record() >= 6, "byte {at}");
+            assert!(Watermark::open(&medium, false).unwrap().record() >= 6, "byte {at}");
         }
         std::fs::write(&path, vec![0; 2 * PLACE_BYTES]).unwrap();
-        let error = Watermark::open(path.clone(), false).unwrap_err().to_string();
+        let error = Watermark::open(&medium, false).err().unwrap().to_string();
         assert!(error.contains("watermark") && error.contains("damaged"), "{error}");
         std::fs::remove_file(&path).unwrap();
-        let error = Watermark::open(path, false).unwrap_err().to_string();
+        let error = Watermark::open(&medium, false).err().unwrap().to_string();
         assert!(error.contains("watermark") && error.contains("missing"), "{error}");
     }
 }

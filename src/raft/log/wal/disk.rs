@@ -1,8 +1,8 @@
 //! The disk thread of the log: takes everything that waits, writes it, flushes once, tells everyone.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -12,6 +12,7 @@ use super::segment;
 use super::segment::{Segment, Spare};
 use super::{Files, Told};
 use crate::raft::log::faults;
+use crate::raft::log::medium::Medium;
 use crate::raft::log::watermark::Watermark;
 use crate::raft::metrics::{Metrics, observe};
 
@@ -48,13 +49,15 @@ pub struct Job {
 /// What the disk thread works with.
 pub struct Disk {
     /// Where segments lie.
-    pub folder: PathBuf,
+    pub medium: Arc<dyn Medium>,
     /// Their open files.
     pub files: Files,
     /// The next segment, made ahead.
     pub spare: Spare,
     /// The segment that was written last.
     pub newest: Option<Segment>,
+    /// Segments whose entries are all purged, oldest first. They only take up room.
+    pub obsolete: VecDeque<u64>,
     /// The number of the last durable record.
     pub durable: Arc<AtomicU64>,
     /// The index behind the last durable entry.
@@ -94,6 +97,7 @@ impl Disk {
 
     fn run(mut self, queue: &mpsc::Receiver<Job>) {
         let mut failed: Option<io::Error> = None;
+        self.remove_obsolete();
         while let Ok(first) = queue.recv() {
             let mut bytes = weight(&first);
             let mut jobs = vec![first];
@@ -116,7 +120,8 @@ impl Disk {
             others.into_iter().for_each(tell);
             for job in purges {
                 if failed.is_none() {
-                    self.remove(&job.dropped);
+                    self.obsolete.extend(&job.dropped);
+                    self.remove_obsolete();
                 }
                 tell(job);
             }
@@ -140,7 +145,7 @@ impl Disk {
             let began = Instant::now();
             let mut newest = match self.newest.take() {
                 Some(newest) if newest.number == piece.segment => newest,
-                _ => Segment::open(&self.folder, &self.files, piece.segment, piece.size, piece.offset)?,
+                _ => Segment::open(&*self.medium, &self.files, piece.segment, piece.size, piece.offset)?,
             };
             newest.write(&piece.bytes, piece.offset)?;
             newest.flush()?;
@@ -160,14 +165,20 @@ impl Disk {
         last.map_or(Ok(()), |last| self.watermark.note(last))
     }
 
-    fn remove(&self, dropped: &[u64]) {
-        for number in dropped {
-            let path = self.folder.join(file_name(*number));
-            self.files.lock().expect("open segments lock poisoned").remove(number);
-            // It only takes up room; the next start finds it purged.
-            if let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(%error, file = %path.display(), "cannot remove an old segment of the log");
+    /// Removes what is obsolete. What cannot be removed is tried again with the next purge, and at the next start:
+    /// [`recover`](super::recover) knows by the purge that it is not part of the log any more.
+    fn remove_obsolete(&mut self) {
+        while let Some(number) = self.obsolete.front() {
+            match self.medium.remove(&file_name(*number)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot remove an old segment of the log");
+                    return;
+                }
             }
+            self.files.lock().expect("open segments lock poisoned").remove(number);
+            self.obsolete.pop_front();
         }
     }
 }

@@ -9,10 +9,7 @@ mod recover;
 mod segment;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
@@ -20,14 +17,16 @@ use crate::raft::metrics::Metrics;
 use disk::{Disk, Job, Piece};
 use record::{About, Kind};
 use recover::{Location, Recovered, Segment};
+use segment::{FOLDER, Sizes};
 
+use super::medium::{Handle, Medium};
 use super::watermark::Watermark;
 
 /// Told once a write is durable, or why it is not.
 pub type Told = Box<dyn FnOnce(io::Result<()>) + Send>;
 
-/// Bytes of a segment; one that takes a larger record is as large as that needs.
-pub const SEGMENT_BYTES: u64 = 16 << 20;
+/// How large segments are in a log that serves.
+pub const SIZES: Sizes = Sizes { segment: 16 << 20, ahead: 4 << 20 };
 
 /// The log of one member. Clones share it.
 #[derive(Clone)]
@@ -42,7 +41,7 @@ struct Inner {
 }
 
 /// The open files of the segments, by number.
-pub type Files = Arc<Mutex<HashMap<u64, Arc<File>>>>;
+pub type Files = Arc<Mutex<HashMap<u64, Handle>>>;
 
 struct State {
     log: Recovered,
@@ -61,46 +60,83 @@ pub struct Opened {
     pub committed: u64,
 }
 
-impl Wal {
-    /// Opens or makes the log in `folder`, which must hold at least what `watermark` says. It is only made when the member
-    /// is not `known`: one that has run has a log.
+/// A log as it is found at the start, ready to be gone on with.
+struct Start {
+    log: Recovered,
+    files: Files,
+    watermark: Watermark,
+}
+
+impl Start {
+    /// Reads the log on `medium`, and puts in order what a crash has left: all that is found is durable afterwards, and
+    /// nothing else is there that could be taken for a part of the log later. The log may be missing only when the
+    /// member is not `known`: one that has run has a log.
     ///
     /// # Errors
-    /// The folder cannot be used, or a segment is damaged or missing; the error names it.
-    pub fn open(
-        folder: &Path,
-        segment_bytes: u64,
-        known: bool,
-        watermark: Watermark,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<(Self, Opened)> {
-        std::fs::create_dir_all(folder)?;
-        let log = recover::recover(folder)?;
+    /// The disk fails, or a segment is damaged or missing; the error names it. Then nothing was changed.
+    fn new(medium: &dyn Medium, known: bool) -> io::Result<Self> {
+        let there = medium.exists(FOLDER)?;
+        if known && !there {
+            return Err(recover::gone(medium));
+        }
+        let mut watermark = Watermark::open(medium, !there)?;
+        medium.make_folder(FOLDER)?;
+        // A name that an earlier start has made may not be durable yet, either.
+        medium.sync_folder("")?;
+        let listing = recover::list(medium)?;
+        let log = recover::recover(medium, &listing.segments)?;
         if log.segments.is_empty() && known {
-            return Err(recover::gone(folder));
+            return Err(recover::gone(medium));
         }
         if log.number <= watermark.record() {
-            return Err(recover::too_short(folder, &log, &watermark));
+            return Err(recover::too_short(medium, &log, &watermark));
         }
         if let Some(path) = &log.torn {
             tracing::warn!(file = %path.display(), "a write that was never finished is cut off the log");
         }
-        let fresh = log.segments.is_empty();
-        let opened = Opened { purged: log.purged.clone(), vote: log.vote.clone(), committed: log.committed };
+        for name in &listing.unfinished {
+            medium.remove(name)?;
+        }
+        for number in &log.unneeded {
+            medium.remove(&recover::file_name(*number))?;
+        }
         let files = Files::default();
         for segment in &log.segments {
-            segment::open(folder, segment.number, &files)?;
+            segment::open(medium, segment.number, &files)?;
+            // A process that was killed may have written this and not flushed it; from now on it counts.
+            segment::file(&files, segment.number)?.sync_data()?;
         }
+        medium.sync_folder(FOLDER)?;
         if let Some(newest) = log.segments.back() {
             segment::clear_rest(&files, newest.number, log.end)?;
         }
+        watermark.note(log.number - 1)?;
+        Ok(Self { log, files, watermark })
+    }
+}
+
+impl Wal {
+    /// Opens or makes the log on `medium`. It is only made when the member is not `known`.
+    ///
+    /// # Errors
+    /// The disk fails, or a segment is damaged or missing; the error names it.
+    pub fn open(
+        medium: Arc<dyn Medium>,
+        sizes: Sizes,
+        known: bool,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, Opened)> {
+        let Start { mut log, files, watermark } = Start::new(&*medium, known)?;
+        let fresh = log.segments.is_empty();
+        let opened = Opened { purged: log.purged.clone(), vote: log.vote.clone(), committed: log.committed };
         let durable = Arc::new(AtomicU64::new(log.number - 1));
         let durable_until = Arc::new(AtomicU64::new(log.next_entry()));
         let disk = Disk {
-            folder: folder.to_path_buf(),
+            medium: medium.clone(),
             files: files.clone(),
-            spare: segment::Spare::new(folder.to_path_buf(), segment_bytes),
+            spare: segment::Spare::new(medium, sizes),
             newest: None,
+            obsolete: std::mem::take(&mut log.obsolete).into(),
             durable: durable.clone(),
             durable_until: durable_until.clone(),
             watermark,
@@ -109,6 +145,7 @@ impl Wal {
         let jobs = disk.start()?;
         let committed = log.committed;
         let state = Mutex::new(State { log, jobs, durable, committed });
+        let segment_bytes = sizes.segment;
         let wal = Self(Arc::new(Inner { state, durable_until, files, segment_bytes }));
         if fresh {
             wal.begin_now()?;
@@ -275,9 +312,9 @@ impl Wal {
     /// # Errors
     /// The disk fails.
     pub fn size_on_disk(&self) -> io::Result<u64> {
-        let files: Vec<Arc<File>> =
+        let files: Vec<Handle> =
             self.0.files.lock().expect("open segments lock poisoned").values().cloned().collect();
-        files.iter().map(|file| file.metadata().map(|meta| meta.len())).sum()
+        files.iter().map(|file| file.length()).sum()
     }
 }
 
@@ -367,5 +404,9 @@ impl<'a> Plan<'a> {
     }
 }
 
+#[cfg(test)]
+mod crash_test;
+#[cfg(test)]
+mod simulated_test;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,21 @@
 //! Reads a log's segments at the start. What cannot be read is named; nothing that may have been acknowledged is
-//! passed over.
+//! passed over. Nothing is changed in here.
+//!
+//! After a crash there may be segments that are not part of the log, each of them there or not:
+//!
+//! - **behind its end**: one flush wrote several segments. Each is made before the one in front of it says that the log
+//!   goes on there, so without that word nothing in them was acknowledged;
+//! - **in front of its beginning**: their entries were purged, and not all of them were removed yet.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record;
 use super::record::{End, Found, Kind};
+use super::segment::FOLDER;
+use crate::raft::log::medium;
+use crate::raft::log::medium::Medium;
 use crate::raft::log::watermark::Watermark;
 
 /// Where an entry lies.
@@ -51,6 +59,14 @@ pub struct Recovered {
     pub end: (u64, u64),
     /// A write that was not finished was cut off here.
     pub torn: Option<PathBuf>,
+    /// Segments behind the end that were made and never needed.
+    pub unneeded: Vec<u64>,
+    /// Segments whose entries are all purged.
+    pub obsolete: Vec<u64>,
+    /// The index of the entry that comes first behind all segments in front of these.
+    begin: u64,
+    /// The highest index that was purged.
+    purged_upto: Option<u64>,
 }
 
 /// An error that names the file and what to do.
@@ -61,67 +77,118 @@ fn damaged(path: &Path, what: impl std::fmt::Display) -> io::Error {
 }
 
 /// The log ends before a record that was flushed, although nothing that it holds shows that.
-pub fn too_short(folder: &Path, log: &Recovered, watermark: &Watermark) -> io::Error {
-    let newest =
-        log.segments.back().map_or_else(|| folder.to_path_buf(), |s| folder.join(file_name(s.number)));
+pub fn too_short(medium: &dyn Medium, log: &Recovered, watermark: &Watermark) -> io::Error {
+    let newest = log.segments.back().map_or_else(|| FOLDER.to_string(), |s| file_name(s.number));
+    let newest = medium.path(&newest);
     let (last, flushed, file) = (log.number - 1, watermark.record(), watermark.path().display());
     damaged(&newest, format!("it ends with record {last}, but {file} says that record {flushed} was flushed"))
 }
 
 /// There is no log, although this member has had one.
-pub fn gone(folder: &Path) -> io::Error {
-    damaged(folder, "all of it is missing, though this member has run")
+pub fn gone(medium: &dyn Medium) -> io::Error {
+    damaged(&medium.path(FOLDER), "all of it is missing, though this member has run")
 }
 
 /// The name of a segment's file.
 pub fn file_name(number: u64) -> String {
-    format!("{number:016}.log")
+    format!("{FOLDER}/{number:016}.log")
 }
 
-/// The numbers of the segments in `folder`, ascending. Unfinished ones are removed.
-fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.ends_with(".part") {
-            std::fs::remove_file(&path)?;
-        } else if let Some(number) = name.strip_suffix(".log").and_then(|stem| stem.parse().ok()) {
-            numbers.push(number);
+/// What the folder of segments holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The numbers of the segments, ascending.
+    pub segments: Vec<u64>,
+    /// The names of unfinished files.
+    pub unfinished: Vec<String>,
+}
+
+/// Looks at the folder of segments.
+///
+/// # Errors
+/// The disk fails, or there is something that is no segment.
+pub fn list(medium: &dyn Medium) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for file in medium.list(FOLDER)? {
+        let name = format!("{FOLDER}/{file}");
+        if file.ends_with(".part") {
+            listing.unfinished.push(name);
+        } else if let Some(number) = file.strip_suffix(".log").and_then(|stem| stem.parse().ok()) {
+            listing.segments.push(number);
         } else {
-            return Err(damaged(&path, "it is no segment"));
+            return Err(damaged(&medium.path(&name), "it is no segment"));
         }
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+    listing.segments.sort_unstable();
+    Ok(listing)
 }
 
-/// Reads all segments in `folder`.
+/// Why some segments are no whole log.
+struct Fault {
+    /// No log that begins at this place among the segments, or before it, is whole.
+    at: usize,
+    error: io::Error,
+}
+
+/// Reads the segments with these numbers, which ascend.
 ///
 /// # Errors
 /// One cannot be read, is missing, or is damaged.
-pub fn recover(folder: &Path) -> io::Result<Recovered> {
-    let mut log = Recovered { number: 1, ..Recovered::default() };
-    let mut goes_on = true;
-    for number in numbers(folder)? {
-        let path = folder.join(file_name(number));
-        let expected = log.segments.back().map_or(number, |before| before.number + 1);
-        if number != expected {
-            return Err(damaged(&folder.join(file_name(expected)), "it is missing"));
-        }
-        let mut bytes = Vec::new();
-        File::open(&path)?.read_to_end(&mut bytes)?;
-        if goes_on {
-            goes_on = log.take(&path, number, &bytes)?;
-        } else {
-            log.refuse_if_needed(&path, &bytes)?;
-            std::fs::remove_file(&path)?;
+pub fn recover(medium: &dyn Medium, numbers: &[u64]) -> io::Result<Recovered> {
+    let mut first_fault = None;
+    let mut start = 0;
+    while start < numbers.len() {
+        match read(medium, &numbers[start..]) {
+            Ok(mut log) if start == 0 || log.needs_nothing_before() => {
+                log.obsolete = numbers[..start].to_vec();
+                log.drop_obsolete();
+                return Ok(log);
+            }
+            Ok(_) => break,
+            Err(Fault { at, error }) => {
+                start += at + 1;
+                first_fault.get_or_insert(error);
+            }
         }
     }
-    if goes_on && let Some(newest) = log.segments.back() {
-        return Err(damaged(&folder.join(file_name(newest.number + 1)), "it is missing"));
+    match first_fault {
+        Some(error) => Err(error),
+        None => Ok(Recovered { number: 1, ..Recovered::default() }),
+    }
+}
+
+/// Reads the log that begins with the first of these segments.
+fn read(medium: &dyn Medium, numbers: &[u64]) -> Result<Recovered, Fault> {
+    let mut log = Recovered { number: 1, ..Recovered::default() };
+    let mut end = None;
+    for (at, number) in numbers.iter().copied().enumerate() {
+        if let Some(missing) = log.segments.back().map(|s| s.number + 1).filter(|next| *next != number) {
+            return Err(Fault { at: at - 1, error: missing_segment(medium, missing) });
+        }
+        let name = file_name(number);
+        let taken =
+            medium::read(medium, &name).and_then(|bytes| log.take(&medium.path(&name), number, &bytes));
+        if !taken.map_err(|error| Fault { at, error })? {
+            end = Some(at);
+            break;
+        }
+    }
+    let Some(end) = end else {
+        let at = numbers.len() - 1;
+        return Err(Fault { at, error: missing_segment(medium, numbers[at] + 1) });
+    };
+    for number in numbers[end + 1..].iter().copied() {
+        let name = file_name(number);
+        let bytes = medium::read(medium, &name);
+        let refused = bytes.and_then(|bytes| log.refuse_if_needed(&medium.path(&name), &bytes));
+        refused.map_err(|error| Fault { at: end, error })?;
+        log.unneeded.push(number);
     }
     Ok(log)
+}
+
+fn missing_segment(medium: &dyn Medium, number: u64) -> io::Error {
+    damaged(&medium.path(&file_name(number)), "it is missing")
 }
 
 impl Recovered {
@@ -141,7 +208,7 @@ impl Recovered {
             ));
         }
         if self.segments.is_empty() {
-            self.first = begin.next_entry;
+            (self.first, self.begin) = (begin.next_entry, begin.next_entry);
         }
         self.segments.push_back(Segment { number, next_entry: 0 });
         let mut goes_on = false;
@@ -161,7 +228,8 @@ impl Recovered {
     }
 
     /// A segment behind one that does not say that the log goes on: that is so when a crash came between the making of
-    /// the new one and the flush of the old one, and then nothing in it was durable. Otherwise the old one has lost its end.
+    /// the new one and the flush of the old one, and then nothing in it was acknowledged. Otherwise the old one has lost
+    /// its end.
     fn refuse_if_needed(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let begin = begin(path, bytes)?;
         let scan = record::scan(bytes, begin.first_record);
@@ -172,6 +240,21 @@ impl Recovered {
                 Err(damaged(&before, format!("it has lost its end from byte {} on", self.end.0)))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether all entries of earlier segments are purged by what these say.
+    fn needs_nothing_before(&self) -> bool {
+        self.purged_upto.is_some_and(|upto| upto + 1 >= self.begin)
+    }
+
+    /// Leaves out the segments at the beginning whose entries are all purged.
+    fn drop_obsolete(&mut self) {
+        let Some(upto) = self.purged_upto else { return };
+        while self.segments.len() > 1
+            && self.segments.front().is_some_and(|first| first.next_entry <= upto + 1)
+        {
+            self.obsolete.extend(self.segments.pop_front().map(|segment| segment.number));
         }
     }
 
@@ -203,6 +286,7 @@ impl Recovered {
             Kind::Truncate => truncate(&mut self.entries, self.first, index),
             Kind::Purge => {
                 self.purged = Some(payload.to_vec());
+                self.purged_upto = self.purged_upto.max(Some(index));
                 self.first = purge(&mut self.entries, self.first, index);
             }
             Kind::Vote => self.vote = Some(payload.to_vec()),

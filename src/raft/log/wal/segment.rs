@@ -2,17 +2,16 @@
 //! the file system's own to write, and what is written at the end goes past the system's cache, which would only have
 //! to be flushed at once.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc};
 use std::thread::JoinHandle;
-
-use nix::fcntl::OFlag;
 
 use super::Files;
 use super::recover::file_name;
+use crate::raft::log::medium::{Handle, Medium};
+
+/// The folder that segments lie in.
+pub const FOLDER: &str = "log";
 
 /// Writes past the system's cache begin at multiples of this, in the file and in memory.
 const BLOCK_BYTES: usize = 4096;
@@ -20,20 +19,26 @@ const BLOCK_BYTES: usize = 4096;
 /// Zeros that are written at a time.
 const ZEROS_BYTES: usize = 1 << 20;
 
-/// Segments from this size on are made before they are needed.
-const LARGE_BYTES: u64 = 4 << 20;
+/// How large segments are.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Bytes of a segment; one that takes a larger record is as large as that needs.
+    pub segment: u64,
+    /// Segments from this size on are made before they are needed.
+    pub ahead: u64,
+}
 
 /// An open segment that is written at its end.
 pub struct Segment {
     /// Its number.
     pub number: u64,
-    cached: Arc<File>,
+    cached: Handle,
     /// The same file past the system's cache, where the file system allows that.
     direct: Option<Direct>,
 }
 
 struct Direct {
-    file: File,
+    file: Handle,
     /// The block that the end lies in, as far as it is written.
     block: Vec<u8>,
     /// Where that block begins.
@@ -41,14 +46,14 @@ struct Direct {
 }
 
 impl Segment {
-    /// The segment `number` of `size` bytes in `folder`, to be written at `end`.
+    /// The segment `number` of `size` bytes, to be written at `end`.
     ///
     /// # Errors
     /// It is not there, or the disk fails.
-    pub fn open(folder: &Path, files: &Files, number: u64, size: u64, end: u64) -> io::Result<Self> {
+    pub fn open(medium: &dyn Medium, files: &Files, number: u64, size: u64, end: u64) -> io::Result<Self> {
         let cached = file(files, number)?;
         let direct = if size.is_multiple_of(BLOCK_BYTES as u64) {
-            Direct::open(&folder.join(file_name(number)), &cached, end)?
+            Direct::open(medium, &file_name(number), &cached, end)?
         } else {
             None
         };
@@ -75,19 +80,14 @@ impl Segment {
     /// # Errors
     /// The disk fails.
     pub fn flush(&self) -> io::Result<()> {
-        self.direct.as_ref().map_or(&*self.cached, |direct| &direct.file).sync_data()
+        self.direct.as_ref().map_or(&self.cached, |direct| &direct.file).sync_data()
     }
 }
 
 impl Direct {
     /// `None` where the file system has no such way.
-    fn open(path: &Path, cached: &File, end: u64) -> io::Result<Option<Self>> {
-        let flags = OFlag::O_DIRECT.bits();
-        let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    fn open(medium: &dyn Medium, name: &str, cached: &Handle, end: u64) -> io::Result<Option<Self>> {
+        let Some(file) = medium.open_direct(name)? else { return Ok(None) };
         let within = end % BLOCK_BYTES as u64;
         let at = end - within;
         let mut block = vec![0; usize::try_from(within).map_err(io::Error::other)?];
@@ -117,15 +117,15 @@ impl Direct {
 
 /// The next segment's file, which a thread makes before it is needed.
 pub struct Spare {
-    folder: PathBuf,
-    size: u64,
-    making: Option<JoinHandle<io::Result<PathBuf>>>,
+    medium: Arc<dyn Medium>,
+    sizes: Sizes,
+    making: Option<JoinHandle<io::Result<String>>>,
 }
 
 impl Spare {
-    /// For the log in `folder` with segments of `size` bytes.
-    pub fn new(folder: PathBuf, size: u64) -> Self {
-        Self { folder, size, making: None }
+    /// For a log on `medium`.
+    pub fn new(medium: Arc<dyn Medium>, sizes: Sizes) -> Self {
+        Self { medium, sizes, making: None }
     }
 
     /// Has the file made if it is large and there is none yet.
@@ -133,37 +133,37 @@ impl Spare {
     /// # Errors
     /// The system has no thread left.
     pub fn prepare(&mut self) -> io::Result<()> {
-        if self.making.is_none() && self.size >= LARGE_BYTES {
-            let (folder, size) = (self.folder.clone(), self.size);
-            let work = move || make(&folder, size);
+        if self.making.is_none() && self.sizes.segment >= self.sizes.ahead {
+            let (medium, size) = (self.medium.clone(), self.sizes.segment);
+            let work = move || make(&*medium, size);
             self.making = Some(std::thread::Builder::new().name("log-spare".into()).spawn(work)?);
         }
         Ok(())
     }
 
-    /// A file of `size` bytes, waited for or made now.
-    fn take(&mut self, size: u64) -> io::Result<PathBuf> {
-        match self.making.take_if(|_| size == self.size).map(JoinHandle::join) {
-            Some(Ok(Ok(path))) => Ok(path),
+    /// The name of a file of `size` bytes, waited for or made now.
+    fn take(&mut self, size: u64) -> io::Result<String> {
+        match self.making.take_if(|_| size == self.sizes.segment).map(JoinHandle::join) {
+            Some(Ok(Ok(name))) => Ok(name),
             // What stood in its way may be gone by now.
-            Some(Ok(Err(_)) | Err(_)) | None => make(&self.folder, size),
+            Some(Ok(Err(_)) | Err(_)) | None => make(&*self.medium, size),
         }
     }
 }
 
-/// Makes a file of zeros.
-fn make(folder: &Path, size: u64) -> io::Result<PathBuf> {
-    let path = folder.join(format!("{:016x}.part", crate::raft::unique()?));
-    let made = fill(&path, size);
+/// Makes a file of zeros; gives its name.
+fn make(medium: &dyn Medium, size: u64) -> io::Result<String> {
+    let name = format!("{FOLDER}/{:016x}.part", crate::raft::unique()?);
+    let made = fill(medium, &name, size);
     if made.is_err() {
         // The room is needed, for example by snapshots. It is as good not to have been there.
-        let _ = std::fs::remove_file(&path);
+        let _ = medium.remove(&name);
     }
-    made.map(|()| path)
+    made.map(|()| name)
 }
 
-fn fill(path: &Path, size: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+fn fill(medium: &dyn Medium, name: &str, size: u64) -> io::Result<()> {
+    let file = medium.create(name)?;
     let zeros = vec![0; ZEROS_BYTES];
     let mut offset = 0;
     while offset < size {
@@ -182,12 +182,12 @@ fn fill(path: &Path, size: u64) -> io::Result<()> {
 /// The disk fails.
 pub fn create(spare: &mut Spare, files: &Files, number: u64, size: u64, bytes: &[u8]) -> io::Result<()> {
     let part = spare.take(size)?;
-    let file = OpenOptions::new().read(true).write(true).open(&part)?;
+    let file = spare.medium.open(&part)?;
     file.write_all_at(bytes, 0)?;
     file.sync_all()?;
-    std::fs::rename(&part, spare.folder.join(file_name(number)))?;
-    File::open(&spare.folder)?.sync_all()?;
-    files.lock().expect("open segments lock poisoned").insert(number, Arc::new(file));
+    spare.medium.rename(&part, &file_name(number))?;
+    spare.medium.sync_folder(FOLDER)?;
+    files.lock().expect("open segments lock poisoned").insert(number, file);
     Ok(())
 }
 
@@ -195,9 +195,9 @@ pub fn create(spare: &mut Spare, files: &Files, number: u64, size: u64, bytes: &
 ///
 /// # Errors
 /// It cannot be opened.
-pub fn open(folder: &Path, number: u64, files: &Files) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).open(folder.join(file_name(number)))?;
-    files.lock().expect("open segments lock poisoned").insert(number, Arc::new(file));
+pub fn open(medium: &dyn Medium, number: u64, files: &Files) -> io::Result<()> {
+    let file = medium.open(&file_name(number))?;
+    files.lock().expect("open segments lock poisoned").insert(number, file);
     Ok(())
 }
 
@@ -205,7 +205,7 @@ pub fn open(folder: &Path, number: u64, files: &Files) -> io::Result<()> {
 ///
 /// # Errors
 /// There is none: it has been removed meanwhile.
-pub fn file(files: &Files, number: u64) -> io::Result<Arc<File>> {
+pub fn file(files: &Files, number: u64) -> io::Result<Handle> {
     let files = files.lock().expect("open segments lock poisoned");
     let gone =
         || io::Error::new(io::ErrorKind::NotFound, format!("{} of the log is gone", file_name(number)));
@@ -230,13 +230,22 @@ pub fn clear_rest(files: &Files, number: u64, (end, size): (u64, u64)) -> io::Re
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::raft::log::medium::Directory;
 
-    const SIZE: u64 = LARGE_BYTES;
+    const SIZE: u64 = 64 << 10;
 
-    fn begun(folder: &Path, spare: &mut Spare) -> Files {
+    fn spare(folder: &Path) -> Spare {
+        let medium = Directory::new(folder);
+        medium.make_folder(FOLDER).unwrap();
+        Spare::new(Arc::new(medium), Sizes { segment: SIZE, ahead: SIZE })
+    }
+
+    fn begun(folder: &Path) -> Files {
         let files = Files::default();
-        create(spare, &files, 1, SIZE, b"begin---").unwrap();
+        create(&mut spare(folder), &files, 1, SIZE, b"begin---").unwrap();
         assert_eq!(std::fs::metadata(folder.join(file_name(1))).unwrap().len(), SIZE);
         files
     }
@@ -244,11 +253,12 @@ mod tests {
     #[test]
     fn pieces_of_any_length_stand_one_behind_the_other_and_zeros_behind_them() {
         let folder = tempfile::tempdir().unwrap();
-        let files = begun(folder.path(), &mut Spare::new(folder.path().to_path_buf(), SIZE));
+        let files = begun(folder.path());
+        let medium = Directory::new(folder.path());
         let mut expected = b"begin---".to_vec();
         for (number, length) in [1, 511, 4096, 3, 4084, 4096 * 3 + 7, 9000, 1].into_iter().enumerate() {
             // As after a start: what stands in the last block is read back first.
-            let mut segment = Segment::open(folder.path(), &files, 1, SIZE, expected.len() as u64).unwrap();
+            let mut segment = Segment::open(&medium, &files, 1, SIZE, expected.len() as u64).unwrap();
             for part in [vec![number as u8 + 1; length], vec![b'x'; length / 2 + 1]] {
                 segment.write(&part, expected.len() as u64).unwrap();
                 segment.flush().unwrap();
@@ -264,9 +274,11 @@ mod tests {
     #[test]
     fn the_way_past_the_cache_takes_nothing_but_what_follows() {
         let folder = tempfile::tempdir().unwrap();
-        let files = begun(folder.path(), &mut Spare::new(folder.path().to_path_buf(), SIZE));
+        let files = begun(folder.path());
+        let medium = Directory::new(folder.path());
         let path = folder.path().join(file_name(1));
-        let Some(mut direct) = Direct::open(&path, &file(&files, 1).unwrap(), 8).unwrap() else {
+        let Some(mut direct) = Direct::open(&medium, &file_name(1), &file(&files, 1).unwrap(), 8).unwrap()
+        else {
             // This file system has no such way.
             return;
         };
@@ -280,17 +292,17 @@ mod tests {
     #[test]
     fn the_next_segment_is_made_ahead_once_and_then_used() {
         let folder = tempfile::tempdir().unwrap();
-        let mut spare = Spare::new(folder.path().to_path_buf(), SIZE);
+        let mut spare = spare(folder.path());
         spare.prepare().unwrap();
         spare.prepare().unwrap();
-        let path = spare.take(SIZE).unwrap();
+        let path = folder.path().join(spare.take(SIZE).unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), vec![0; SIZE as usize]);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 1);
         std::fs::remove_file(&path).unwrap();
         // One of another size is not waited for.
         spare.prepare().unwrap();
         let other = spare.take(SIZE + 4096).unwrap();
-        assert_eq!(std::fs::metadata(other).unwrap().len(), SIZE + 4096);
+        assert_eq!(std::fs::metadata(folder.path().join(other)).unwrap().len(), SIZE + 4096);
         assert!(spare.making.is_some());
     }
 }

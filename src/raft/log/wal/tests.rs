@@ -1,8 +1,10 @@
+use std::fs::File;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::raft::log::medium::Directory;
 
 /// Small enough that a few entries need several segments.
 const SEGMENT: u64 = 4096;
@@ -14,9 +16,9 @@ struct Fixture {
 
 /// The log in `folder`, with its watermark beside it.
 fn open(folder: &TempDir) -> io::Result<(Wal, Opened)> {
-    let watermark = Watermark::open(folder.path().join("watermark"), true)?;
     let metrics = Metrics::new().map_err(io::Error::other)?;
-    Wal::open(&folder.path().join("log"), SEGMENT, false, watermark, metrics)
+    let sizes = Sizes { segment: SEGMENT, ahead: u64::MAX };
+    Wal::open(Arc::new(Directory::new(folder.path())), sizes, false, metrics)
 }
 
 impl Fixture {
@@ -50,9 +52,10 @@ impl Fixture {
         Ok(opened)
     }
 
-    /// The same files, closed.
+    /// The same files, closed; nothing is noted beside them.
     fn copy(&self) -> Self {
         let folder = TempDir::new().unwrap();
+        Watermark::open(&Directory::new(folder.path()), true).unwrap();
         std::fs::create_dir(folder.path().join("log")).unwrap();
         for file in self.files() {
             std::fs::copy(&file, folder.path().join("log").join(file.file_name().unwrap())).unwrap();
@@ -159,7 +162,7 @@ fn a_segment_that_was_made_but_not_yet_needed_is_no_damage() {
     let about = About { kind: Kind::Begin, index: 5, number: 8, durable: 6, committed: 0 };
     record::write(&mut bytes, about, &begin);
     bytes.resize(usize::try_from(SEGMENT).unwrap(), 0);
-    std::fs::write(log.folder.path().join("log").join(recover::file_name(2)), bytes).unwrap();
+    std::fs::write(log.folder.path().join(recover::file_name(2)), bytes).unwrap();
     log.reopen().unwrap();
     assert!(log.holds(0, 5));
     log.append(5..40);
