@@ -3,7 +3,7 @@
 //! to be flushed at once.
 
 use std::io;
-use std::sync::{Arc};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::Files;
