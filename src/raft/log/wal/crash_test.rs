@@ -364,7 +364,7 @@ fn after_any_crash_everything_acknowledged_is_there_and_no_start_is_refused() {
     let seed = number("MUSTER_TORTURE_SEED").unwrap_or(1);
     let wanted = number("MUSTER_TORTURE_STATES");
     let (acts, whole, samples) = if wanted.is_some() { (30, 6, 20) } else { (8, 2, 4) };
-    let wanted = usize::try_from(wanted.unwrap_or(10_000)).unwrap();
+    let wanted = usize::try_from(wanted.unwrap_or(6_000)).unwrap();
     let (mut tried, mut runs) = (0, 0);
     while tried < wanted {
         // Every third run ends with flushes that fail.
@@ -400,7 +400,7 @@ fn an_old_segment_that_cannot_be_removed_is_no_damage_and_goes_later() {
             continue;
         }
         // As if a later one had gone all the same.
-        run.disk.remove(&recover::file_name(all[1])).unwrap();
+        run.disk.remove(&segment::file_name(all[1])).unwrap();
         let disk = Simulated::with(run.disk.image());
         let (wal, _) = open(&disk, true).unwrap();
         assert_eq!(wal.range(), (31, 40));
@@ -420,7 +420,7 @@ fn a_segment_that_is_missing_is_damage_unless_all_before_it_is_purged() {
     run.wait();
     for number in recover::list(&run.disk).unwrap().segments {
         let disk = Simulated::with(run.disk.image());
-        disk.remove(&recover::file_name(number)).unwrap();
+        disk.remove(&segment::file_name(number)).unwrap();
         match Start::new(&disk, true) {
             Err(error) => assert!(error.to_string().contains("missing"), "{error}"),
             // Whoever has the purge point sees that the beginning is gone.
@@ -441,7 +441,7 @@ fn flipped_bits_are_named_or_cost_nothing() {
     for number in recover::list(&run.disk).unwrap().segments {
         for at in (0..SEGMENT).step_by(7) {
             let disk = Simulated::with(run.disk.image());
-            let file = disk.open(&recover::file_name(number)).unwrap();
+            let file = disk.open(&segment::file_name(number)).unwrap();
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).unwrap();
             file.write_all_at(&[byte[0] ^ 1 << (at % 8)], at).unwrap();

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use super::recover::file_name;
 use super::segment;
-use super::segment::{Segment, Spare};
+use super::segment::{Segment, Spare, file_name};
 use super::{Files, Told};
 use crate::raft::log::faults;
 use crate::raft::log::medium::Medium;

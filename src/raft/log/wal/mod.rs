@@ -98,7 +98,7 @@ impl Start {
             medium.remove(name)?;
         }
         for number in &log.unneeded {
-            medium.remove(&recover::file_name(*number))?;
+            medium.remove(&segment::file_name(*number))?;
         }
         let files = Files::default();
         for segment in &log.segments {
@@ -280,7 +280,7 @@ impl Wal {
         let number = u64::from_le_bytes(bytes[16..24].try_into().map_err(io::Error::other)?);
         let head = record::whole(&bytes, number).filter(|head| head.index == index);
         if head.is_none() {
-            let name = recover::file_name(place.segment);
+            let name = segment::file_name(place.segment);
             let what = format!("entry {index} in {name} at byte {} cannot be read any more", place.offset);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }

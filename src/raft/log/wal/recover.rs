@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::record;
 use super::record::{End, Found, Kind};
-use super::segment::FOLDER;
+use super::segment::{FOLDER, base_name, file_name};
 use crate::raft::log::medium;
 use crate::raft::log::medium::Medium;
 use crate::raft::log::watermark::Watermark;
@@ -87,11 +87,6 @@ pub fn too_short(medium: &dyn Medium, log: &Recovered, watermark: &Watermark) ->
 /// There is no log, although this member has had one.
 pub fn gone(medium: &dyn Medium) -> io::Error {
     damaged(&medium.path(FOLDER), "all of it is missing, though this member has run")
-}
-
-/// The name of a segment's file.
-pub fn file_name(number: u64) -> String {
-    format!("{FOLDER}/{number:016}.log")
 }
 
 /// What the folder of segments holds.
@@ -236,7 +231,7 @@ impl Recovered {
         let proof = scan.records.iter().any(|found| found.head.durable >= self.number);
         match self.segments.back() {
             Some(before) if proof => {
-                let before = path.with_file_name(file_name(before.number));
+                let before = path.with_file_name(base_name(before.number));
                 Err(damaged(&before, format!("it has lost its end from byte {} on", self.end.0)))
             }
             _ => Ok(()),

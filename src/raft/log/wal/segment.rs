@@ -7,11 +7,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::Files;
-use super::recover::file_name;
 use crate::raft::log::medium::{Handle, Medium};
 
 /// The folder that segments lie in.
 pub const FOLDER: &str = "log";
+
+/// The name of a segment's file in its folder.
+pub fn base_name(number: u64) -> String {
+    format!("{number:016}.log")
+}
+
+/// The name of a segment's file.
+pub fn file_name(number: u64) -> String {
+    format!("{FOLDER}/{}", base_name(number))
+}
 
 /// Writes past the system's cache begin at multiples of this, in the file and in memory.
 const BLOCK_BYTES: usize = 4096;

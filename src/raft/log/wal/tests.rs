@@ -162,7 +162,7 @@ fn a_segment_that_was_made_but_not_yet_needed_is_no_damage() {
     let about = About { kind: Kind::Begin, index: 5, number: 8, durable: 6, committed: 0 };
     record::write(&mut bytes, about, &begin);
     bytes.resize(usize::try_from(SEGMENT).unwrap(), 0);
-    std::fs::write(log.folder.path().join(recover::file_name(2)), bytes).unwrap();
+    std::fs::write(log.folder.path().join(segment::file_name(2)), bytes).unwrap();
     log.reopen().unwrap();
     assert!(log.holds(0, 5));
     log.append(5..40);
