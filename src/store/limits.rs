@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_answers_are_limited_by_what_they_may_take() {
-        let limits = Limits::new(10_000, 10);
+        let limits = Limits::new(10_000, 10).unwrap();
         let most = LARGE_ANSWERS_BYTES / LARGE_ANSWER_BYTES as usize;
         let mut all: Vec<_> = std::iter::from_fn(|| limits.large_answer()).collect();
         assert_eq!((all.len(), limits.large_answers()), (most, most));
