@@ -134,10 +134,6 @@ impl History {
         since: u64,
         index: u64,
     ) -> Result<Option<Arc<Event>>, KeyError> {
-        debug_assert!(
-            self.events.back().is_none_or(|newest| newest.index <= index),
-            "the history is ahead of the store, whose index is {index}"
-        );
         let oldest = self.oldest(index);
         if since < oldest {
             return Err(KeyError::HistoryCleared { oldest, asked: since });
