@@ -17,10 +17,11 @@
 //! | module | job | pure |
 //! |---|---|---|
 //! | [`cli`] | the command line: parses, calls, prints; one file or folder for each group of commands, `etcd` and `etcdctl` for the links of those names, `terminal` for what all share | |
-//! | [`agent`] | this machine: presence, facts, units. `desired` and [`agent::steps`] say what is to be done, [`agent::driver`] does it | `desired`, `steps` |
+//! | [`agent`] | this machine: presence, facts, units. `desired`, `host` and [`agent::steps`] say what is to be done, [`agent::driver`] does it | `desired`, `host`, `steps` |
 //! | [`schedule`] | which unit runs where. [`schedule::plan()`] says it from a `cluster`, `fit` and `reason`; [`schedule::Engine`] holds the `lease`, watches its `contact` with the store, and writes | `cluster`, `fit`, `plan`, `reason` |
-//! | [`reboot`] | the reboot lock and a machine's way through a reboot. `semaphore`, `lifecycle` and `gate` decide, `driver` does | `semaphore`, `lifecycle`, `gate` |
+//! | [`reboot`] | the reboot lock and a machine's way through a reboot. `semaphore`, `lifecycle`, `gate` and `sentinel` decide, `driver` does | `semaphore`, `lifecycle`, `gate`, `sentinel` |
 //! | [`heartbeat`] | keys that somebody keeps alive (`pulse`, `supervise`), and who is lost or back (`tracker`, `watch`) | `tracker` |
+//! | [`claim`] | whose a machine id is, by the presence in the store: `agent` and `reboot` ask before they act under it; `model::claim` judges | |
 //! | [`client`] | HTTP client of an etcd v2 API: `endpoints` (who is asked, fail-over), `watch` (streams that resume, directories that are followed), `api` (users, members, backups, directories) | |
 //! | [`systemd`] | systemd and logind over D-Bus; readiness messages | |
 //! | [`model`] | where the helpers' records lie in the store, and what they look like; unit files; a directory's copy as a tree | all |
@@ -47,6 +48,7 @@
 //! - Dependencies never point up: `cli` > `agent` > `schedule`; `cli` > {`schedule`, `reboot`, `heartbeat`} > {`client`,
 //!   `systemd`} > `config` > `model` > `ids`; `store` > `raft` > `keyspace` > `format`. `clock` is below all that show or keep time.
 //!   `store` stands above `client` as well, because a node without data finds its cluster as a client of others.
+//! - `claim` stands between `agent` and `reboot` and the client.
 //! - No files use each other in a circle.
 //! - The wall clock is read in `clock` alone. It is shown, and nothing is decided by it.
 //! - No lock that a panic has poisoned is passed over.
@@ -80,6 +82,7 @@
 //! thing with a directory: when it expires, the engine places that machine's units anew.
 
 pub mod agent;
+pub mod claim;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use common::etcd::Etcd;
 use muster::agent::{self, AgentError};
-use muster::client::{Client, DeleteOptions, GetOptions, PutOptions};
+use muster::client::{Client, DeleteOptions, GetOptions, Node, PutOptions};
 use muster::config::{AgentFragment, AgentSettings, ClientSettings};
 use muster::ids::UnitName;
-use muster::model::machine::MachineInfo;
+use muster::model::machine::{MachineInfo, Refusal};
 use muster::model::options::Options;
 use muster::model::unit::{Desired, ScheduleRecord, UnitRecord, UnitState};
 use muster::model::{self, unitfile};
 use muster::systemd::Systemd;
 use muster::systemd::fake::Fake;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,10 @@ impl Machine {
     }
 
     fn start_agent(&mut self, etcd: &Etcd) {
+        self.start_agent_at(&etcd.url());
+    }
+
+    fn start_agent_at(&mut self, url: &str) {
         let fragment: AgentFragment =
             toml::from_str("presence_ttl = '3s'\nlease_ttl = '2s'").expect("settings");
         let mut settings: AgentSettings = fragment.try_into().expect("settings");
@@ -54,7 +60,7 @@ impl Machine {
         }))
         .expect("a machine");
         let (client, systemd, stop) =
-            (client(etcd), Systemd::new(self.systemd.clone()), CancellationToken::new());
+            (client_with(url, LIMIT), Systemd::new(self.systemd.clone()), CancellationToken::new());
         let ending = stop.clone();
         let run = async move { agent::run(&settings, client, systemd, info, ending).await };
         self.agent = Some((stop, spawn_local(run)));
@@ -84,11 +90,11 @@ fn name(unit: &str) -> UnitName {
 
 /// The test's own client, patient with a slow disk.
 fn client(etcd: &Etcd) -> Client {
-    client_with(etcd, LIMIT)
+    client_with(&etcd.url(), LIMIT)
 }
 
-fn client_with(etcd: &Etcd, request_timeout: Duration) -> Client {
-    let endpoints = vec![etcd.url().parse().expect("a URL")];
+fn client_with(url: &str, request_timeout: Duration) -> Client {
+    let endpoints = vec![url.parse().expect("a URL")];
     Client::new(&ClientSettings { endpoints, request_timeout, credentials: None }).expect("a client")
 }
 
@@ -346,21 +352,152 @@ fn stopped_means_loaded_and_destroyed_means_gone() {
 }
 
 #[test]
-fn a_second_machine_with_the_same_id_is_refused_with_a_clear_error() {
+fn a_second_machine_with_the_same_id_touches_nothing_and_is_named_to_those_who_look_at_the_first() {
     in_a_cluster(async |etcd| {
         let mut one = Machine::new("twin");
         one.start_agent(&etcd);
         let client = client(&etcd);
-        until("the first", async || {
-            read::<MachineInfo>(&client, "/muster/machines/twin/info").await.is_some()
+        launch(&client, "a.service", PLAIN).await;
+        until("the first's unit", async || {
+            state(&client, "twin", "a.service").await.is_some_and(|state| state.active == "active")
         })
         .await;
-        let mut two = Machine { boot: "another".into(), ..Machine::new("twin") };
-        two.start_agent(&etcd);
-        let (_, task) = two.agent.take().expect("an agent");
-        let error = tokio::time::timeout(LIMIT, task).await.expect("an end").expect("no panic").unwrap_err();
-        assert!(error.to_string().contains("in use by the living machine twin"), "{error}");
-        let info: MachineInfo = read(&client, "/muster/machines/twin/info").await.expect("the first");
-        assert_eq!(info.boot_id, "boot-of-twin");
+        let before = present(&client, "twin").await.expect("the first");
+        // More than once: whoever comes second must not win by chance.
+        for round in 0..3 {
+            let mut two = Machine { boot: format!("another-{round}"), ..Machine::new("twin") };
+            two.start_agent(&etcd);
+            let (_, task) = two.agent.take().expect("an agent");
+            let ended = tokio::time::timeout(LIMIT, task).await.expect("an end").expect("no panic");
+            let error = ended.expect_err("a refusal");
+            assert!(matches!(error, AgentError::Duplicate(_)), "{error:?}");
+            assert!(error.to_string().contains("in use by the living machine twin"), "{error}");
+            assert_eq!(two.systemd.calls(), Vec::<String>::new());
+            let note = format!("/muster/refused/twin/another-{round}");
+            assert_eq!(read::<Refusal>(&client, &note).await.expect("a note").hostname, "twin");
+        }
+        assert_eq!(present(&client, "twin").await.expect("the first"), before);
+        assert!(one.active("a.service"));
     });
+}
+
+#[test]
+fn a_machine_that_reboots_before_its_presence_has_expired_waits_for_that_and_is_no_duplicate() {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        until("the machine", async || present(&client, "m1").await.is_some()).await;
+        machine.kill_agent();
+        machine.boot = "the-next-boot".into();
+        machine.start_agent(&etcd);
+        until("its next boot", async || {
+            read::<MachineInfo>(&client, "/muster/machines/m1/info")
+                .await
+                .is_some_and(|info| info.boot_id == "the-next-boot" && !info.registering)
+        })
+        .await;
+        machine.stop_agent().await.expect("it was no duplicate");
+    });
+}
+
+#[test]
+fn a_machine_that_was_cut_off_while_another_took_its_id_ends_and_harms_nobody() {
+    in_a_cluster(async |etcd| {
+        let mut one = Machine::new("twin");
+        one.start_agent(&etcd);
+        let client = client(&etcd);
+        until("the first", async || present(&client, "twin").await.is_some()).await;
+        // As if its presence had expired and another machine had come meanwhile.
+        let everything = DeleteOptions { recursive: true, ..Default::default() };
+        client.delete("/muster/machines/twin", &everything).await.expect("a removal");
+        let mut two = Machine { boot: "another".into(), ..Machine::new("twin") };
+        let make = PutOptions { dir: true, ttl: Some(60), ..Default::default() };
+        client.put("/muster/machines/twin", &make).await.expect("a directory");
+        two.start_agent(&etcd);
+        until("the second", async || {
+            let info = read::<MachineInfo>(&client, "/muster/machines/twin/info").await;
+            info.is_some_and(|info| info.boot_id == "another")
+        })
+        .await;
+        let (_, task) = one.agent.take().expect("an agent");
+        let ended = tokio::time::timeout(LIMIT, task).await.expect("an end").expect("no panic");
+        assert!(matches!(ended, Err(AgentError::Duplicate(_))), "{ended:?}");
+        let info: MachineInfo = read(&client, "/muster/machines/twin/info").await.expect("the second");
+        assert_eq!((info.boot_id.as_str(), info.agent_stopped), ("another", false));
+        two.stop_agent().await.expect("the second goes on");
+    });
+}
+
+#[test]
+fn a_machine_stays_present_while_the_states_of_many_units_are_published_slowly() {
+    in_a_cluster(async |etcd| {
+        let slow = Relay::start(&etcd.url(), "/units/", Duration::from_millis(300)).await;
+        let mut machine = Machine::new("m1");
+        machine.start_agent_at(&slow.url);
+        let client = client(&etcd);
+        until("the machine", async || present(&client, "m1").await.is_some()).await;
+        let (_, created) = present(&client, "m1").await.expect("the machine");
+        // One after the other they would take ten times as long as the machine's presence lasts.
+        let units: Vec<String> = (0..100).map(|n| format!("u{n}.service")).collect();
+        for unit in &units {
+            launch(&client, unit, PLAIN).await;
+        }
+        until("all states", async || {
+            let all = GetOptions::linearizable();
+            let states = client.get("/muster/machines/m1/units", &all).await;
+            let active = |node: &Node| node.value.as_deref().is_some_and(|v| v.contains("\"active\":\"active\""));
+            states.is_ok_and(|states| states.node.nodes.iter().filter(|node| active(node)).count() == 100)
+        })
+        .await;
+        assert_eq!(present(&client, "m1").await.expect("the machine").1, created, "it was never absent");
+    });
+}
+
+/// A machine's boot id, and the index at which its presence was made.
+async fn present(client: &Client, machine: &str) -> Option<(String, u64)> {
+    let dir = client.get(&format!("/muster/machines/{machine}"), &GetOptions::linearizable()).await.ok()?;
+    let info = dir.node.nodes.iter().find(|node| node.key.ends_with("/info"))?;
+    let info: MachineInfo = serde_json::from_str(info.value.as_deref()?).ok()?;
+    Some((info.boot_id, dir.node.created_index))
+}
+
+/// Hands requests on to a store, those that write below keys with a certain part only after a while.
+struct Relay {
+    url: String,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    async fn start(store: &str, part: &'static str, delay: Duration) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let store = store.trim_start_matches("http://").to_string();
+        let task = spawn_local(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let store = TcpStream::connect(&store).await.expect("the store");
+                let ((mut asks, mut hears), (mut tells, mut takes)) = (client.into_split(), store.into_split());
+                spawn_local(async move { tokio::io::copy(&mut tells, &mut hears).await });
+                spawn_local(async move {
+                    let mut buffer = vec![0; 64 * 1024];
+                    while let Ok(length @ 1..) = asks.read(&mut buffer).await {
+                        let text = String::from_utf8_lossy(&buffer[..length]);
+                        if text.starts_with("PUT") && text.lines().next().is_some_and(|line| line.contains(part)) {
+                            tokio::time::sleep(delay).await;
+                        }
+                        if takes.write_all(&buffer[..length]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { url, task }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms whose files decide and never act: paths below `src` begin like this.
-const PURE: [&str; 14] = [
+const PURE: [&str; 16] = [
     "format/",
     "keyspace/",
     "model/",
@@ -18,10 +18,12 @@ const PURE: [&str; 14] = [
     "schedule/plan",
     "schedule/reason",
     "agent/desired",
+    "agent/host",
     "agent/steps",
     "reboot/semaphore",
     "reboot/lifecycle",
     "reboot/gate",
+    "reboot/sentinel",
     "heartbeat/tracker",
 ];
 
@@ -80,9 +82,10 @@ const BELOW: [(&str, &[&str]); 15] = [
             "systemd",
         ],
     ),
-    ("agent", &["client", "config", "ids", "model", "schedule", "systemd"]),
+    ("agent", &["claim", "client", "clock", "config", "ids", "model", "schedule", "systemd"]),
     ("schedule", &["client", "clock", "ids", "model"]),
-    ("reboot", &["client", "clock", "config", "ids", "model", "systemd"]),
+    ("reboot", &["claim", "client", "clock", "config", "ids", "model", "systemd"]),
+    ("claim", &["client", "ids", "model"]),
     ("heartbeat", &["client", "clock", "ids", "model", "systemd"]),
     // A node that has no data yet finds its cluster as a client of others.
     ("store", &["client", "clock", "config", "format", "keyspace", "raft", "repeats"]),

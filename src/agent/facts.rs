@@ -52,6 +52,7 @@ pub fn gather(settings: &AgentSettings, since: String) -> Result<MachineInfo, Fa
         version: env!("CARGO_PKG_VERSION").into(),
         boot_id: read(BOOT_ID)?,
         since,
+        registering: false,
         agent_stopped: false,
     })
 }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::claim::Duplicate;
 use crate::client::{Client, Mirror};
 use crate::config::AgentSettings;
 use crate::model::machine::MachineInfo;
@@ -29,7 +30,7 @@ use crate::systemd::{Systemd, notify};
 
 use driver::{Driver, Parts};
 use files::{FileError, Files};
-use presence::{Presence, PresenceError, States};
+use presence::{Presence, States};
 
 /// Why the agent cannot work on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +38,9 @@ pub enum AgentError {
     /// Its folders cannot be used.
     #[error(transparent)]
     Files(#[from] FileError),
-    /// It cannot register.
+    /// Another machine has its id.
     #[error(transparent)]
-    Presence(#[from] PresenceError),
+    Duplicate(#[from] Duplicate),
 }
 
 /// Runs the agent of the machine that `info` describes, until `stop`. Calls [`notify::ready`] once it works; the store
@@ -95,7 +96,11 @@ pub async fn run(
         // Not before: another machine with our id may have the same units.
         tokio::select! {
             () = ending.cancelled() => return,
-            _ = is_registered.wait_for(|registered| *registered) => {}
+            // An error means that presence has ended, without a registration.
+            registered = is_registered.wait_for(|registered| *registered) => match registered {
+                Ok(_) => {}
+                Err(_) => return,
+            },
         }
         notify::status("this machine is registered");
         tracing::info!("this machine is registered");

@@ -3,8 +3,8 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, block_on, logging};
-use crate::agent::{self, facts};
+use super::{Context, Failure, USAGE, block_on, logging};
+use crate::agent::{self, AgentError, facts};
 use crate::client::Client;
 use crate::clock::wall_time;
 use crate::config::{AgentFragment, AgentSettings};
@@ -31,7 +31,11 @@ pub(super) fn run(_args: Args, context: &Context) -> Result<(), Failure> {
         let info = facts::gather(&settings, format!("{:.0}", wall_time())).map_err(explained)?;
         let client = Client::new(&client_settings).map_err(explained)?;
         let systemd = systemd1::connect(Bus::system()).await.map_err(explained)?;
-        agent::run(&settings, client, systemd, info, stop).await.map_err(explained)
+        agent::run(&settings, client, systemd, info, stop).await.map_err(|error| match error {
+            // It does not heal by itself, so systemd must not try for ever.
+            AgentError::Duplicate(_) => Failure { code: USAGE, ..explained(error) },
+            AgentError::Files(_) => explained(error),
+        })
     })
 }
 

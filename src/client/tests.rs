@@ -203,6 +203,21 @@ async fn a_watch_that_is_refused_says_so_and_one_whose_history_is_gone_too() {
 }
 
 #[tokio::test]
+async fn a_copy_whose_watch_is_refused_each_time_is_read_anew_less_and_less_often() {
+    let listed = Act::Answer(200, 7, r#"{"action":"get","node":{"key":"/d","dir":true}}"#.into());
+    let script = (0..50).flat_map(|_| [listed.clone(), refused(400, 401)]);
+    let server = Canned::start(script).await;
+    let started = Instant::now();
+    let _mirror = crate::client::Mirror::open(&client(&[&server.url], LIMIT), "/d");
+    let watches = || server.seen().iter().filter(|seen| seen.contains("wait=true")).count();
+    while watches() < 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Four pauses of 100, 200, 400 and 800 ms, of each of which chance takes up to a half.
+    assert!(started.elapsed() >= Duration::from_millis(750), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_write_waits_a_second_for_a_connection_and_then_goes_on() {
     // A listener whose queue of waiting connections is full lets further ones hang, as a dead network does.
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");

@@ -42,15 +42,23 @@ pub async fn watch<E, Told: Future<Output = Result<(), E>>>(
             tell(change).await?;
         }
         let mut events = client.watch(&folder, true, Some(index));
+        let mut heard = false;
         loop {
             match events.next().await {
                 Ok(event) => {
+                    heard = true;
                     for change in tracker.saw(&event.action, &event.node.key) {
                         tell(change).await?;
                     }
                 }
                 // Events were missed: the list tells what became of them.
-                Err(ClientError::Cleared { .. }) => break,
+                Err(ClientError::Cleared { .. }) => {
+                    // A history that is too short for any watch must not be asked for without pause.
+                    if !heard {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    break;
+                }
                 Err(error) => {
                     trouble(error.to_string());
                     tokio::time::sleep(PAUSE).await;

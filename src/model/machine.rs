@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Moment;
 use crate::ids::MachineId;
 
 /// `/muster/machines/ID/info`: what a machine says of itself. Lives as long as the machine's presence.
@@ -30,9 +31,26 @@ pub struct MachineInfo {
     /// When its agent registered it (RFC 3339).
     #[serde(default)]
     pub since: String,
+    /// Its agent has taken the id and does not know its units' states yet: nothing new is placed here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub registering: bool,
     /// Its agent ended in order, so the next one with this machine-id need not wait for the presence to expire.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent_stopped: bool,
+}
+
+/// `/muster/refused/ID/BOOT`: a machine that was refused because another one that is alive has its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Its host name.
+    pub hostname: String,
+    /// Its addresses.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Its kernel's boot id.
+    pub boot_id: String,
+    /// When it was refused.
+    pub since: Moment,
 }
 
 /// What a machine has.

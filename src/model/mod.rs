@@ -2,6 +2,7 @@
 //! written by hand with `muster kv` as well.
 
 pub mod beat;
+pub mod claim;
 pub mod machine;
 mod moment;
 pub mod options;
@@ -34,6 +35,9 @@ pub const ENGINE_LEASE: &str = "/muster/lease/engine";
 
 /// Folder of what users set on a machine at run time; outlives the machine's presence.
 pub const SETTINGS: &str = "/muster/settings";
+
+/// Folder of notes of machines that were refused because another has their id.
+pub const REFUSED: &str = "/muster/refused";
 
 /// Folder of what services say of themselves.
 pub const HEARTBEATS: &str = "/muster/heartbeats";
@@ -82,6 +86,17 @@ pub fn schedule(name: &UnitName) -> String {
 /// Settings of one machine.
 pub fn settings(id: &MachineId) -> String {
     format!("{SETTINGS}/{id}")
+}
+
+/// The note of a machine that was refused with the id `id` while it ran under the boot `boot_id`.
+pub fn refusal(id: &MachineId, boot_id: &str) -> String {
+    format!("{REFUSED}/{id}/{boot_id}")
+}
+
+/// The machine id that a key in [`REFUSED`] is about.
+pub fn refusal_key(key: &str) -> Option<MachineId> {
+    let (id, _) = key.strip_prefix(REFUSED)?.strip_prefix('/')?.split_once('/')?;
+    id.parse().ok()
 }
 
 /// What a key below a machine's folder is about.

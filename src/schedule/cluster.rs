@@ -37,7 +37,7 @@ pub struct Machine {
     pub metadata: BTreeMap<String, String>,
     /// Takes no new units.
     pub cordon: bool,
-    /// Nobody would start units there at the moment.
+    /// Nobody would start units there at the moment: its agent has ended, or does not know its units yet.
     pub agent_stopped: bool,
 }
 
@@ -103,7 +103,7 @@ impl Machine {
             hostname: info.hostname.clone(),
             metadata: machine::metadata(info, settings),
             cordon: settings.cordon,
-            agent_stopped: info.agent_stopped,
+            agent_stopped: info.agent_stopped || info.registering,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `muster reboot request` and `cancel`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::cli::terminal::this_machine;
 use crate::cli::{Failure, Format};
@@ -12,6 +13,9 @@ use crate::model::{MACHINES, Moment, REBOOT};
 use crate::reboot::RebootError;
 use crate::reboot::overview::Overview;
 use crate::reboot::records::Records;
+
+/// The pause before a store that gave no useful answer is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Ask machines to reboot, each when it holds the lock.
 #[derive(clap::Args, Debug)]
@@ -105,7 +109,7 @@ async fn follow(client: &Client, group: &Group, machines: BTreeSet<MachineId>) -
             // A leader that is just rebooting; what was missed is read afterwards.
             Err(error) => {
                 eprintln!("muster: {error}; still waiting");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
@@ -129,7 +133,9 @@ async fn follow(client: &Client, group: &Group, machines: BTreeSet<MachineId>) -
             return Ok(());
         }
         match client.watch(REBOOT, true, Some(index)).next().await {
-            Ok(_) | Err(ClientError::Cleared { .. }) => {}
+            Ok(_) => {}
+            // What was missed is read, but not without pause where the history is too short for any watch.
+            Err(ClientError::Cleared { .. }) => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(Failure::new(error)),
         }
     }

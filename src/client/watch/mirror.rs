@@ -5,13 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::endpoints::backoff::Backoff;
 use crate::client::{Answer, Client, ClientError, Event, GetOptions, Node};
 use crate::model::tree::{File, News, Tree, What};
+
+/// A watch that was told of nothing and broke off sooner than this counts as one more failure in a row: a server that
+/// lets the directory be read and refuses each watch of it is not asked without pause.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Handle of a copy; clones share it. The copying ends with the last handle.
 #[derive(Clone)]
@@ -80,13 +86,16 @@ async fn copy(client: Client, shared: Arc<Shared>) {
     loop {
         match list(&client, &shared.dir).await {
             Ok(tree) => {
-                backoff.reset();
                 let after = tree.index;
                 shared.change(|copy| {
                     *copy = Some(tree);
                     true
                 });
-                let error = follow(&client, &shared, after).await;
+                let since = Instant::now();
+                let (heard, error) = follow(&client, &shared, after).await;
+                if heard || since.elapsed() >= SETTLED {
+                    backoff.reset();
+                }
                 tracing::debug!(dir = shared.dir, %error, "the watch broke off, reading anew");
             }
             Err(error) => tracing::debug!(dir = shared.dir, %error, "cannot be read yet"),
@@ -107,17 +116,21 @@ async fn list(client: &Client, dir: &str) -> Result<Tree, ClientError> {
     }
 }
 
-/// Applies events until the watch fails.
-async fn follow(client: &Client, shared: &Shared, after: u64) -> ClientError {
+/// Applies events until the watch fails; says whether there were any, and why it failed.
+async fn follow(client: &Client, shared: &Shared, after: u64) -> (bool, ClientError) {
     let mut watch = client.watch(&shared.dir, true, Some(after));
+    let mut heard = false;
     loop {
         match watch.next().await {
-            Ok(Event { action, node, .. }) => shared.change(|tree| {
-                let Some(tree) = tree else { return false };
-                tree.index = tree.index.max(node.modified_index);
-                tree.apply(&shared.dir, &news(&action, &node))
-            }),
-            Err(error) => return error,
+            Ok(Event { action, node, .. }) => {
+                heard = true;
+                shared.change(|tree| {
+                    let Some(tree) = tree else { return false };
+                    tree.index = tree.index.max(node.modified_index);
+                    tree.apply(&shared.dir, &news(&action, &node))
+                });
+            }
+            Err(error) => return (heard, error),
         }
     }
 }

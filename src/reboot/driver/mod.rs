@@ -142,7 +142,9 @@ impl<H: Host> Driver<H> {
     /// Returns when something happens to the watched key. What, is read from the store.
     async fn changes(&self, mut watch: Watch) {
         match watch.next().await {
-            Ok(_) | Err(ClientError::Cleared { .. }) => {}
+            Ok(_) => {}
+            // What was missed is read; a history that is too short for any watch must not be asked for without pause.
+            Err(ClientError::Cleared { .. }) => tokio::time::sleep(self.settings.check_interval).await,
             Err(error) => {
                 tracing::warn!("cannot watch: {error}");
                 tokio::time::sleep(self.settings.check_interval).await;
