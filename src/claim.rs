@@ -81,13 +81,18 @@ pub async fn find(
 ///
 /// # Errors
 /// `Duplicate`.
-pub async fn settle(client: &Client, id: &MachineId, boot_id: &str) -> Result<Option<Found>, Duplicate> {
+pub async fn settle(
+    client: &Client,
+    id: &MachineId,
+    boot_id: &str,
+    with_units: bool,
+) -> Result<Option<Found>, Duplicate> {
     let epoch = Instant::now();
     let mut suspicion = Suspicion::default();
     let mut told = false;
     loop {
         let began = epoch.elapsed();
-        match find(client, id, boot_id, true).await {
+        match find(client, id, boot_id, with_units).await {
             Ok(Some(found)) => match &found.owner {
                 Owner::Nobody | Owner::Us => return Ok(Some(found)),
                 Owner::Other(other) => {

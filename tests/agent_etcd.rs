@@ -446,7 +446,8 @@ fn a_machine_stays_present_while_the_states_of_many_units_are_published_slowly()
         until("all states", async || {
             let all = GetOptions::linearizable();
             let states = client.get("/muster/machines/m1/units", &all).await;
-            let active = |node: &Node| node.value.as_deref().is_some_and(|v| v.contains("\"active\":\"active\""));
+            let active =
+                |node: &Node| node.value.as_deref().is_some_and(|v| v.contains("\"active\":\"active\""));
             states.is_ok_and(|states| states.node.nodes.iter().filter(|node| active(node)).count() == 100)
         })
         .await;
@@ -476,13 +477,16 @@ impl Relay {
         let task = spawn_local(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let store = TcpStream::connect(&store).await.expect("the store");
-                let ((mut asks, mut hears), (mut tells, mut takes)) = (client.into_split(), store.into_split());
+                let ((mut asks, mut hears), (mut tells, mut takes)) =
+                    (client.into_split(), store.into_split());
                 spawn_local(async move { tokio::io::copy(&mut tells, &mut hears).await });
                 spawn_local(async move {
                     let mut buffer = vec![0; 64 * 1024];
                     while let Ok(length @ 1..) = asks.read(&mut buffer).await {
                         let text = String::from_utf8_lossy(&buffer[..length]);
-                        if text.starts_with("PUT") && text.lines().next().is_some_and(|line| line.contains(part)) {
+                        if text.starts_with("PUT")
+                            && text.lines().next().is_some_and(|line| line.contains(part))
+                        {
                             tokio::time::sleep(delay).await;
                         }
                         if takes.write_all(&buffer[..length]).await.is_err() {

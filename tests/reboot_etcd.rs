@@ -14,6 +14,7 @@ use muster::client::{Client, DeleteOptions, GetOptions, PutOptions};
 use muster::config::{ClientFragment, ClientSettings, RebootdFragment, RebootdSettings};
 use muster::ids::MachineId;
 use muster::model::REBOOT;
+use muster::model::machine::Refusal;
 use muster::model::reboot::{Group, Holder, Phase, Request};
 use muster::reboot::host::Host;
 use muster::reboot::lock::Lock;
@@ -21,6 +22,7 @@ use muster::reboot::overview::Overview;
 use muster::reboot::records::Records;
 use muster::reboot::semaphore::Outcome;
 use muster::reboot::{Driver, RebootError};
+use muster::systemd::BusError;
 use tokio::task::JoinSet;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -56,6 +58,10 @@ struct Machine {
     system: Mutex<&'static str>,
     /// What systemd says after a reboot.
     comes_up: Mutex<&'static str>,
+    /// Who keeps it from going down.
+    inhibitors: Mutex<Vec<String>>,
+    /// Who does so only when it is about to.
+    comes_late: Mutex<Option<String>>,
     /// A file that does not outlive a reboot.
     run_file: Mutex<Option<PathBuf>>,
     down: tokio::sync::Notify,
@@ -68,6 +74,8 @@ impl Machine {
             boots: AtomicUsize::new(1),
             system: Mutex::new("running"),
             comes_up: Mutex::new("running"),
+            inhibitors: Mutex::default(),
+            comes_late: Mutex::default(),
             run_file: Mutex::default(),
             down: tokio::sync::Notify::new(),
         })
@@ -97,7 +105,24 @@ impl Host for Boot {
         Ok(self.0.system.lock().expect("the state").to_string())
     }
 
+    fn hostname(&self) -> String {
+        format!("host-{}", self.0.id)
+    }
+
+    async fn inhibitors(&self) -> Result<Vec<String>, RebootError> {
+        Ok(self.0.inhibitors.lock().expect("the inhibitors").clone())
+    }
+
     async fn reboot(&self) -> Result<(), RebootError> {
+        let mut inhibitors = self.0.inhibitors.lock().expect("the inhibitors");
+        inhibitors.extend(self.0.comes_late.lock().expect("the late one").take());
+        if !inhibitors.is_empty() {
+            return Err(RebootError::Bus(BusError::Refused {
+                what: "RebootWithFlags".into(),
+                name: "org.freedesktop.DBus.Error.AccessDenied".into(),
+                message: "Access denied to root due to active block inhibitor".into(),
+            }));
+        }
         self.0.down.notify_one();
         Ok(())
     }
@@ -274,6 +299,7 @@ async fn a_coordinator_that_starts_anew_in_any_phase_goes_on_where_it_was() {
             system_before: Some("running".into()),
             member: None,
             request_index,
+            sentinel: None,
             operators_lock: false,
             waits_for: None,
         };
@@ -353,4 +379,146 @@ async fn a_machine_whose_store_node_is_needed_stays_and_takes_no_lock() {
     let why = stays.machines[0].waits_for.as_deref().expect("a reason");
     assert!(why.starts_with("the store would lose its quorum: 0 of 1"), "{why}");
     assert_eq!((stays.available, machine.boots()), (1, 1));
+}
+
+/// Waits until the only machine on its way waits for what `wanted` names, and holds nothing.
+async fn until_it_waits_for(client: &Client, wanted: &str) {
+    let seen = until(client, wanted, |overview| {
+        overview.machines.iter().any(|line| line.waits_for.as_deref() == Some(wanted))
+    });
+    let seen = seen.await;
+    assert_eq!((seen.machines[0].phase.as_str(), seen.available), ("waiting-for-lock", 1), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_machine_that_somebody_keeps_from_going_down_waits_without_the_lock_and_says_who() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = client(&etcd);
+    let machine = Machine::new("m1");
+    machine.inhibitors.lock().expect("the inhibitors").push("apt is at work".into());
+    *machine.comes_late.lock().expect("the late one") = Some("backup is at work".into());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
+    ask(&client, &machine.id).await;
+    until_it_waits_for(&client, "apt is at work").await;
+    // The next one comes when logind has been asked already.
+    machine.inhibitors.lock().expect("the inhibitors").clear();
+    until_it_waits_for(&client, "backup is at work").await;
+    assert_eq!(machine.boots(), 1);
+    machine.inhibitors.lock().expect("the inhibitors").clear();
+    until(&client, "done", |overview| overview.machines.is_empty() && machine.boots() == 2).await;
+}
+
+#[tokio::test]
+async fn a_reboot_for_a_machine_that_is_kept_from_going_down_can_be_taken_back() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = client(&etcd);
+    let machine = Machine::new("m1");
+    *machine.comes_late.lock().expect("the late one") = Some("backup is at work".into());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
+    ask(&client, &machine.id).await;
+    until_it_waits_for(&client, "backup is at work").await;
+    let records = Records::new(client.clone(), Group::default());
+    records.remove_request(&machine.id, None).await.expect("the request");
+    until(&client, "withdrawn", |overview| overview.machines.is_empty()).await;
+    assert_eq!(machine.boots(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_outlives_the_reboot_for_it_does_not_reboot_the_machine_again_but_a_request_does() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = client(&etcd);
+    let machine = Machine::new("m1");
+    let disk = tempfile::tempdir().expect("a folder");
+    let sentinel = disk.path().join("req");
+    std::fs::write(&sentinel, "please").expect("the file");
+    let settings = RebootdSettings { sentinel: Some(sentinel.clone()), ..settings() };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings));
+    let in_vain = |overview: &Overview| overview.machines.iter().any(|line| line.phase == "answered");
+    let seen = until(&client, "answered", in_vain).await;
+    let says = seen.machines[0].waits_for.as_deref().expect("a reason");
+    assert!(says.contains("req is still there after the reboot for it"), "{says}");
+    assert_eq!((machine.boots(), seen.available), (2, 1));
+
+    ask(&client, &machine.id).await;
+    until(&client, "rebooted by hand", |overview| machine.boots() == 3 && in_vain(overview)).await;
+    // Another file of that name is too early, and is told from the one before.
+    std::fs::write(&sentinel, "please, once more").expect("the file");
+    until(&client, "early", |overview| {
+        let says = overview.machines.first().and_then(|line| line.waits_for.as_deref());
+        says.is_some_and(|says| says.contains("less than an hour after"))
+    })
+    .await;
+    std::fs::remove_file(&sentinel).expect("the file");
+    until(&client, "silent", |overview| overview.machines.is_empty()).await;
+    assert_eq!(machine.boots(), 3);
+}
+
+/// The presence of another boot of a machine.
+async fn announce(client: &Client, machine: &str, ttl: u64) {
+    let dir = format!("/muster/machines/{machine}");
+    let make = PutOptions { dir: true, ttl: Some(ttl), ..PutOptions::default() };
+    client.put(&dir, &make).await.expect("a directory");
+    let info = format!(r#"{{"id":"{machine}","hostname":"first","boot_id":"another"}}"#);
+    let put = PutOptions { value: Some(info), ..PutOptions::default() };
+    client.put(&format!("{dir}/info"), &put).await.expect("a description");
+}
+
+#[tokio::test]
+async fn a_coordinator_whose_machine_id_is_anothers_takes_neither_its_record_nor_its_lock() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = client(&etcd);
+    let machine = Machine::new("m1");
+    announce(&client, "m1", 2).await;
+    let alive = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let refresh = PutOptions {
+                dir: true,
+                refresh: true,
+                ttl: Some(2),
+                prev_exist: Some(true),
+                ..PutOptions::default()
+            };
+            loop {
+                client.put("/muster/machines/m1", &refresh).await.expect("it is there");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    });
+    // The first is in the middle of a reboot's checks.
+    let (lock, records) =
+        (Lock::new(client.clone(), &Group::default()), Records::new(client.clone(), Group::default()));
+    lock.acquire(&machine.id).await.expect("a free lock");
+    let holder: Holder = serde_json::from_str(
+        r#"{"since":"2026-01-31T12:00:00Z","boot_id":"another","reason":"kernel","phase":"checking"}"#,
+    )
+    .expect("a record");
+    let written = records.put_holder(&machine.id, &holder).await.expect("the record");
+    ask(&client, &machine.id).await;
+
+    let second = Driver::new(client.clone(), Boot(machine.clone()), machine.id.clone(), settings());
+    let ended = tokio::time::timeout(LIMIT, second.run()).await.expect("an end");
+    assert!(matches!(ended, Err(RebootError::Duplicate(_))), "{ended:?}");
+    assert_eq!(records.holder(&machine.id).await.expect("the record"), Some((holder, written)));
+    assert!(lock.read().await.expect("the lock").semaphore.holds(&machine.id));
+    assert!(records.request(&machine.id).await.expect("the request").0.is_some());
+    let note = client.get("/muster/refused/m1/boot-1", &GetOptions::linearizable()).await.expect("a note");
+    let note: Refusal = serde_json::from_str(&note.node.value.unwrap_or_default()).expect("a refusal");
+    assert_eq!(note.hostname, "host-m1");
+    alive.abort();
+}
+
+#[tokio::test]
+async fn a_machine_that_is_back_before_its_last_boots_presence_has_expired_goes_on() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = client(&etcd);
+    let machine = Machine::new("m1");
+    announce(&client, "m1", 2).await;
+    ask(&client, &machine.id).await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
+    until(&client, "done", |overview| overview.machines.is_empty() && machine.boots() == 2).await;
 }

@@ -8,7 +8,7 @@ use super::unit::View;
 use super::{Context, Failure, Format, block_on};
 use crate::client::Client;
 use crate::ids::MachineId;
-use crate::model::machine::{self, MachineInfo};
+use crate::model::machine::{self, MachineInfo, Refusal};
 
 /// Look at the cluster's machines.
 #[derive(clap::Args, Debug)]
@@ -82,11 +82,15 @@ fn row(view: &View, id: &MachineId, info: &MachineInfo, extended: bool) -> Vec<S
     let metadata: Vec<String> = metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut notes = Vec::new();
     if settings.cordon {
-        notes.push("cordoned");
+        notes.push("cordoned".into());
     }
     if info.agent_stopped {
-        notes.push("its agent is stopped");
+        notes.push("its agent is stopped".into());
     }
+    if info.registering {
+        notes.push("its agent is starting".into());
+    }
+    notes.extend(refused(view, id).iter().map(refusal));
     let shown = if extended { id.as_str() } else { id.short() };
     let mut row = vec![
         shown.into(),
@@ -106,6 +110,17 @@ fn row(view: &View, id: &MachineId, info: &MachineInfo, extended: bool) -> Vec<S
     row
 }
 
+/// The other machines that were refused with a machine's id.
+fn refused<'a>(view: &'a View, id: &MachineId) -> &'a [Refusal] {
+    view.refused.get(id).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn refusal(other: &Refusal) -> String {
+    let Refusal { hostname, addresses, boot_id, since } = other;
+    let place = if addresses.is_empty() { String::new() } else { format!(" at {}", addresses.join(",")) };
+    format!("{hostname}{place} (boot {boot_id}) has the same machine-id and was refused at {since}")
+}
+
 /// How many units a machine runs.
 fn units(view: &View, id: &MachineId) -> usize {
     view.states.values().filter(|states| states.get(id).is_some_and(|state| state.active == "active")).count()
@@ -117,5 +132,27 @@ fn document(view: &View, id: &MachineId, info: &MachineInfo) -> serde_json::Valu
     document["metadata"] = json!(machine::metadata(info, &settings));
     document["settings"] = json!(settings);
     document["units"] = json!(units(view, id));
+    document["refused"] = json!(refused(view, id));
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_was_refused_is_named_beside_the_one_that_has_its_id() {
+        let info = r#"{"id":"abcd","hostname":"m1","boot_id":"one"}"#;
+        let note =
+            r#"{"hostname":"m2","addresses":["10.0.0.2"],"boot_id":"two","since":"2026-01-31T12:00:00Z"}"#;
+        let view = View {
+            machines: serde_json::from_str(&format!("{{\"abcd\":{info}}}")).unwrap(),
+            refused: serde_json::from_str(&format!("{{\"abcd\":[{note}]}}")).unwrap(),
+            ..View::default()
+        };
+        assert!(simple(&view).ends_with(
+            "m2 at 10.0.0.2 (boot two) has the same machine-id and was refused at 2026-01-31T12:00:00Z\n"
+        ));
+        assert_eq!(documents(&view)[0]["refused"][0]["boot_id"], "two");
+    }
 }

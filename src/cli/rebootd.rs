@@ -5,7 +5,7 @@ use super::{Context, Failure, block_on, logging};
 use crate::client::Client;
 use crate::config::{RebootdFragment, RebootdSettings};
 use crate::ids::MachineId;
-use crate::reboot::{Driver, host::ThisMachine};
+use crate::reboot::{Driver, RebootError, host::ThisMachine};
 use crate::systemd::{Bus, notify};
 
 /// Run this machine's reboot coordinator.
@@ -38,7 +38,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         let mut signals = crate::cli::terminal::signals::Ending::listen()?;
         notify::ready();
         tokio::select! {
-            ended = driver.run() => ended.map(|never| match never {}).map_err(Failure::new),
+            ended = driver.run() => ended.map(|never| match never {}).map_err(|error| {
+                tracing::error!("{error}");
+                match error {
+                    // It does not heal by itself, so systemd must not try for ever.
+                    RebootError::Duplicate(_) => Failure::usage(error),
+                    _ => Failure::new(error),
+                }
+            }),
             signal = signals.recv() => {
                 // Whatever was under way goes on from its record when the coordinator starts again.
                 tracing::info!("ending after {signal}");

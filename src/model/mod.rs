@@ -3,6 +3,7 @@
 
 pub mod beat;
 pub mod claim;
+pub mod lookup;
 pub mod machine;
 mod moment;
 pub mod options;

@@ -68,6 +68,9 @@ pub struct Holder {
     /// Index of the request that this reboot answers: a later one asks for another reboot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_index: Option<u64>,
+    /// The file that asked for a reboot when the machine left: this reboot answers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<String>,
     /// The lock had been taken for this machine by an operator before it was wanted here: it is not given back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub operators_lock: bool,
@@ -84,6 +87,31 @@ pub struct Request {
     pub since: Option<Moment>,
     /// Why, for people.
     pub reason: String,
+}
+
+/// `/muster/reboot/GROUP/answered/ID`: the last reboot for a file that asked for one. What is still there afterwards does
+/// not reboot the machine again by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The boot that it ended in.
+    pub boot_id: String,
+    /// When that boot was found well.
+    pub since: Moment,
+    /// The file as it was still there then, and has been since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Fingerprint>,
+    /// What the file is not obeyed for, for people; absent while there is none, or it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// SHA-1 of its content, or of the beginning of a long one, in hex.
+    pub content: String,
+    /// When it was changed last, in nanoseconds since 1970.
+    pub modified: i64,
 }
 
 impl Request {
@@ -106,9 +134,14 @@ impl Group {
         &self.0
     }
 
+    /// Whether this is locksmith's nameless group, which is always there.
+    pub fn is_default(&self) -> bool {
+        &*self.0 == DEFAULT_GROUP
+    }
+
     /// Key of the group's semaphore document, as locksmith names it.
     pub fn semaphore(&self) -> String {
-        if &*self.0 == DEFAULT_GROUP {
+        if self.is_default() {
             format!("{REBOOT_LOCK}/semaphore")
         } else {
             format!("{REBOOT_LOCK}/groups/{}/semaphore", query_escaped(&self.0))
@@ -123,6 +156,16 @@ impl Group {
     /// Key of a [`Holder`].
     pub fn holder(&self, id: &MachineId) -> String {
         format!("{}/{id}", self.holders())
+    }
+
+    /// Folder of the reboots for files.
+    pub fn answered_all(&self) -> String {
+        format!("{REBOOT}/{}/answered", query_escaped(&self.0))
+    }
+
+    /// Key of an [`Answered`].
+    pub fn answered(&self, id: &MachineId) -> String {
+        format!("{}/{id}", self.answered_all())
     }
 
     /// Folder of the requests.

@@ -2,6 +2,7 @@
 
 use super::lifecycle::Illegal;
 use super::semaphore::SemaphoreError;
+use crate::claim::Duplicate;
 use crate::client::ClientError;
 use crate::systemd::BusError;
 
@@ -22,6 +23,11 @@ pub enum RebootError {
     /// Others changed the lock each time between reading and writing it.
     #[error("the reboot lock was changed by others {0} times in a row")]
     Contended(u32),
+    /// There is no such group.
+    #[error(
+        "there is no group \"{0}\" of machines: no coordinator has it in its settings, and nobody has set its maximum"
+    )]
+    NoGroup(String),
     /// A record is not what it should be; somebody may have written it by hand.
     #[error("the value of {key} is not understood: {cause}")]
     Record {
@@ -41,6 +47,9 @@ pub enum RebootError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// Another machine has this one's id: neither its record nor its lock may be touched.
+    #[error(transparent)]
+    Duplicate(#[from] Duplicate),
     /// A fault of the coordinator itself.
     #[error(transparent)]
     Illegal(#[from] Illegal),

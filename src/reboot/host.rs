@@ -26,7 +26,17 @@ pub trait Host: Send + Sync {
     /// `Bus`.
     fn system_state(&self) -> impl Future<Output = Result<String, RebootError>> + Send;
 
-    /// Asks for a reboot. The machine goes down some time after this has returned.
+    /// The machine's name, for people.
+    fn hostname(&self) -> String;
+
+    /// Whoever keeps the machine from going down, for people.
+    ///
+    /// # Errors
+    /// `Bus`.
+    fn inhibitors(&self) -> impl Future<Output = Result<Vec<String>, RebootError>> + Send;
+
+    /// Asks for a reboot unless somebody keeps the machine from going down. The machine goes down some time after this
+    /// has returned.
     ///
     /// # Errors
     /// `Bus`: refused, or nobody there to ask.
@@ -66,6 +76,15 @@ impl Host for ThisMachine {
 
     async fn system_state(&self) -> Result<String, RebootError> {
         Ok(systemd1::system_state(&self.bus).await?)
+    }
+
+    fn hostname(&self) -> String {
+        let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        name.unwrap_or_else(|| "localhost".into())
+    }
+
+    async fn inhibitors(&self) -> Result<Vec<String>, RebootError> {
+        Ok(login1::inhibitors(&self.bus).await?.iter().map(ToString::to_string).collect())
     }
 
     async fn reboot(&self) -> Result<(), RebootError> {

@@ -17,6 +17,8 @@ pub enum Event {
     Granted,
     /// The lock was taken away by an operator.
     LockLost,
+    /// Somebody keeps the machine from going down; the lock has been given back.
+    Inhibited,
     /// The machine's work is elsewhere.
     Drained,
     /// The machine runs under another boot id than the record's.
@@ -50,6 +52,7 @@ pub fn on(phase: Phase, event: Event) -> Result<Phase, Illegal> {
         (Phase::WaitingForLock, Event::Granted) => Ok(Phase::Draining),
         (Phase::Draining, Event::Drained) => Ok(Phase::Leaving),
         (Phase::Draining | Phase::Leaving, Event::LockLost) => Ok(Phase::WaitingForLock),
+        (Phase::Leaving, Event::Inhibited) => Ok(Phase::WaitingForLock),
         // The lock may have been won a moment before, hence not straight to idle.
         (Phase::WaitingForWindow | Phase::WaitingForLock | Phase::Draining, Event::Withdrawn) => {
             Ok(Phase::Releasing)
@@ -125,6 +128,14 @@ mod tests {
         assert_eq!(on(Phase::Draining, Event::LockLost), Ok(Phase::WaitingForLock));
         assert_eq!(on(Phase::Leaving, Event::LockLost), Ok(Phase::WaitingForLock));
         assert!(on(Phase::Checking, Event::LockLost).is_err());
+    }
+
+    #[test]
+    fn a_machine_that_may_not_go_down_waits_again_and_only_then() {
+        assert_eq!(on(Phase::Leaving, Event::Inhibited), Ok(Phase::WaitingForLock));
+        for phase in PHASES.into_iter().filter(|phase| *phase != Phase::Leaving) {
+            assert!(on(phase, Event::Inhibited).is_err(), "{phase}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ const TRIES: u32 = 32;
 #[derive(Clone, Debug)]
 pub struct Lock {
     client: Client,
+    group: Group,
     key: String,
 }
 
@@ -42,7 +43,7 @@ pub struct Changed {
 impl Lock {
     /// The lock of `group`.
     pub fn new(client: Client, group: &Group) -> Self {
-        Self { client, key: group.semaphore() }
+        Self { client, group: group.clone(), key: group.semaphore() }
     }
 
     /// The key of the document, for a watch.
@@ -67,6 +68,32 @@ impl Lock {
             }
             Err(cause) => Err(RebootError::store("read the reboot lock")(cause)),
         }
+    }
+
+    /// Writes the document if there is none, as every client of locksmith does when it starts: a group exists from then
+    /// on.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn create(&self) -> Result<(), RebootError> {
+        let value = Some(Semaphore::default().render());
+        let options = PutOptions { value, prev_exist: Some(false), ..PutOptions::default() };
+        match self.client.put(&self.key, &options).await {
+            Ok(_) | Err(ClientError::UnknownOutcome { .. }) => Ok(()),
+            Err(error) if error.is_exists() => Ok(()),
+            Err(cause) => Err(RebootError::store("create the reboot lock")(cause)),
+        }
+    }
+
+    /// Makes sure that the group exists: that somebody has written its document.
+    ///
+    /// # Errors
+    /// `NoGroup`; those of [`Lock::read`].
+    pub async fn expect(&self) -> Result<(), RebootError> {
+        if !self.group.is_default() && self.read().await?.modified.is_none() {
+            return Err(RebootError::NoGroup(self.group.to_string()));
+        }
+        Ok(())
     }
 
     /// Takes a slot for `id`; `Outcome::None` if it has one.

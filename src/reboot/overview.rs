@@ -11,7 +11,7 @@ use super::semaphore::Semaphore;
 use crate::client::Client;
 use crate::ids::MachineId;
 use crate::model::Moment;
-use crate::model::reboot::{Group, Holder, Request};
+use crate::model::reboot::{Answered, Group, Holder, Request};
 
 /// The state of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +34,7 @@ pub struct Line {
     /// Whether it holds the lock.
     pub holds: bool,
     /// How far it has come: a phase, `locked` when an operator holds the lock for it, `requested` when its coordinator
-    /// has not taken notice yet.
+    /// has not taken notice yet, `answered` when a file still asks for a reboot that there has been.
     pub phase: String,
     /// Since when a reboot is wanted, if known.
     pub since: Option<Moment>,
@@ -48,13 +48,14 @@ impl Overview {
     /// Reads a group's state.
     ///
     /// # Errors
-    /// Those of [`Lock::read`] and of [`Records`].
+    /// Those of [`Lock::expect`] and of [`Records`].
     pub async fn read(client: &Client, group: &Group) -> Result<Self, RebootError> {
         let records = Records::new(client.clone(), group.clone());
         let lock = Lock::new(client.clone(), group);
-        let (reading, holders, requests) =
-            tokio::try_join!(lock.read(), records.holders(), records.requests())?;
-        Ok(Self::new(group, &reading.semaphore, &holders, &requests))
+        lock.expect().await?;
+        let (reading, holders, requests, answered) =
+            tokio::try_join!(lock.read(), records.holders(), records.requests(), records.all_answered())?;
+        Ok(Self::new(group, &reading.semaphore, &holders, &requests, &answered))
     }
 
     /// Puts together what was read.
@@ -63,9 +64,12 @@ impl Overview {
         semaphore: &Semaphore,
         holders: &BTreeMap<MachineId, Indexed<Holder>>,
         requests: &BTreeMap<MachineId, Indexed<Request>>,
+        answered: &BTreeMap<MachineId, Indexed<Answered>>,
     ) -> Self {
+        let says = |id: &MachineId| answered.get(id).and_then(|(answered, _)| answered.says.clone());
+        let in_vain = answered.keys().filter(|id| says(id).is_some());
         let all: BTreeSet<&MachineId> =
-            semaphore.holders().chain(holders.keys()).chain(requests.keys()).collect();
+            semaphore.holders().chain(holders.keys()).chain(requests.keys()).chain(in_vain).collect();
         let line = |id: &MachineId| {
             let holder = holders.get(id).map(|(holder, _)| holder);
             let request = requests.get(id).map(|(request, _)| request);
@@ -73,7 +77,8 @@ impl Overview {
             let phase = match (holder, request) {
                 (Some(holder), _) => holder.phase.to_string(),
                 (None, Some(_)) => "requested".into(),
-                (None, None) => "locked".into(),
+                (None, None) if holds => "locked".into(),
+                (None, None) => "answered".into(),
             };
             Line {
                 machine: id.clone(),
@@ -81,7 +86,11 @@ impl Overview {
                 phase,
                 since: holder.map(|h| h.since).or(request.and_then(|r| r.since)),
                 reason: holder.map(|h| h.reason.clone()).or(request.map(|r| r.reason.clone())),
-                waits_for: holder.and_then(|h| h.waits_for.clone()),
+                waits_for: match (holder, request) {
+                    (Some(holder), _) => holder.waits_for.clone(),
+                    (None, Some(_)) => None,
+                    (None, None) => says(id),
+                },
             }
         };
         let mut machines: Vec<Line> = all.into_iter().map(line).collect();
@@ -109,6 +118,7 @@ mod tests {
             system_before: None,
             member: None,
             request_index: None,
+            sentinel: None,
             operators_lock: false,
             waits_for: waits_for.map(Into::into),
         };
@@ -129,7 +139,11 @@ mod tests {
             (id("a"), (Request { since: None, reason: "by hand".into() }, 1)),
             (id("b"), (Request { since: None, reason: "kernel".into() }, 2)),
         ]);
-        let overview = Overview::new(&Group::default(), &semaphore, &holders, &requests);
+        let says = Some("a file is still there".to_string());
+        let since = Moment::new("2026-01-31T12:00:00Z".parse().unwrap());
+        let last = |says| (Answered { boot_id: "b".into(), since, left: None, says }, 3);
+        let answered = BTreeMap::from([(id("e"), last(says)), (id("f"), last(None))]);
+        let overview = Overview::new(&Group::default(), &semaphore, &holders, &requests, &answered);
         let told: Vec<_> = overview
             .machines
             .iter()
@@ -141,6 +155,7 @@ mod tests {
                 ("d", true, "locked", None),
                 ("c", true, "checking", None),
                 ("a", false, "requested", None),
+                ("e", false, "answered", Some("a file is still there")),
                 ("b", false, "waiting-for-lock", Some("the lock is taken")),
             ]
         );

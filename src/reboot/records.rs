@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::RebootError;
 use crate::client::{Answer, Client, DeleteOptions, GetOptions, Node, PutOptions};
 use crate::ids::MachineId;
-use crate::model::reboot::{Group, Holder, Request};
+use crate::model::reboot::{Answered, Group, Holder, Request};
 
 /// A record and the index of its last change.
 pub type Indexed<T> = (T, u64);
@@ -100,6 +100,32 @@ impl Records {
     /// `Store`, `Record`.
     pub async fn requests(&self) -> Result<BTreeMap<MachineId, Indexed<Request>>, RebootError> {
         self.list(&self.group.requests(), Request::parse).await
+    }
+
+    /// The last reboot of a machine for a file, if there was one.
+    ///
+    /// # Errors
+    /// `Store`, `Record`.
+    pub async fn answered(&self, id: &MachineId) -> Result<Option<Answered>, RebootError> {
+        let (answer, _) = self.read(&self.group.answered(id), "read the record of the last reboot").await?;
+        answer.map(|answer| Ok(parse(&answer.node)?.0)).transpose()
+    }
+
+    /// Writes the record of the last reboot for a file. Safe to repeat.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn put_answered(&self, id: &MachineId, answered: &Answered) -> Result<(), RebootError> {
+        let key = self.group.answered(id);
+        self.put(&key, answered, "write the record of the last reboot").await.map(drop)
+    }
+
+    /// The last reboots for files of all machines.
+    ///
+    /// # Errors
+    /// `Store`, `Record`.
+    pub async fn all_answered(&self) -> Result<BTreeMap<MachineId, Indexed<Answered>>, RebootError> {
+        self.list(&self.group.answered_all(), |text| serde_json::from_str(text)).await
     }
 
     /// A key if it exists, and the store's index.

@@ -1,6 +1,6 @@
 //! Requests whose outcome tells how well the store can be reached.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
@@ -41,6 +41,6 @@ impl Link {
     }
 
     fn record(&self, how: impl FnOnce(&mut Contact)) {
-        how(&mut self.contact.lock().unwrap_or_else(PoisonError::into_inner));
+        how(&mut self.contact.lock().expect("contact lock poisoned"));
     }
 }

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,11 +20,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::claim::{self, Duplicate, Found};
 use crate::client::{Client, ClientError, Node, PutOptions};
+use crate::clock::wall_time;
 use crate::ids::UnitName;
-use crate::model::{self, Moment};
 use crate::model::claim::Owner;
 use crate::model::machine::{MachineInfo, Refusal};
 use crate::model::unit::UnitState;
+use crate::model::{self, Moment};
 use crate::schedule::Contact;
 
 use super::facts;
@@ -93,7 +93,7 @@ impl Presence {
                 Ok(registration) => registration,
                 Err(duplicate) => {
                     let (hostname, addresses) = (self.info.hostname.clone(), self.info.addresses.clone());
-                    let (boot_id, since) = (self.info.boot_id.clone(), Moment::new(Timestamp::now()));
+                    let (boot_id, since) = (self.info.boot_id.clone(), Moment::new(wall_time()));
                     let note = Refusal { hostname, addresses, boot_id, since };
                     claim::leave_note(&self.link.client, &self.info.id, &note).await;
                     return Err(duplicate);
@@ -181,7 +181,7 @@ impl Presence {
                 Err(error) if error.is_exists() => {}
                 Err(error) => return Ok(Err(error)),
             }
-            let found = claim::settle(&self.link.client, &self.info.id, &self.info.boot_id).await?;
+            let found = claim::settle(&self.link.client, &self.info.id, &self.info.boot_id, true).await?;
             if let Some(found) = found {
                 return Ok(self.take_over(found).await);
             }

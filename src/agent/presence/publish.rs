@@ -92,7 +92,8 @@ impl Publisher {
             return Err(Trouble::Later);
         }
         let key = model::machine_info(&info.id);
-        let put = PutOptions { value: Some(value.clone()), prev_index: Some(self.index), ..Default::default() };
+        let put =
+            PutOptions { value: Some(value.clone()), prev_index: Some(self.index), ..Default::default() };
         match self.client.put(&key, &put).await {
             Ok(answer) => {
                 (self.index, self.described) = (answer.node.modified_index, Some(value));
@@ -110,7 +111,8 @@ impl Publisher {
     async fn look_again(&mut self, info: &MachineInfo) -> Result<(), Trouble> {
         match self.client.get(&model::machine_info(&info.id), &GetOptions::linearizable()).await {
             Ok(answer) => {
-                let found = answer.node.value.and_then(|text| serde_json::from_str::<MachineInfo>(&text).ok());
+                let found =
+                    answer.node.value.and_then(|text| serde_json::from_str::<MachineInfo>(&text).ok());
                 if found.is_some_and(|found| found.boot_id != info.boot_id) {
                     return Err(Trouble::Contested);
                 }

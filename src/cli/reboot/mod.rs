@@ -3,10 +3,13 @@
 mod render;
 mod request;
 
-pub(super) use render::machines;
+pub(super) use render::machines as table;
+
+use std::collections::BTreeSet;
 
 use clap::Subcommand;
 
+use super::terminal::machines::Machines;
 use super::terminal::this_machine;
 use super::{Context, Failure, Format, block_on};
 use crate::client::Client;
@@ -43,17 +46,17 @@ enum Command {
     Status,
     /// Take a slot of the lock for a machine, so that fewer others may reboot meanwhile
     Lock {
-        /// The machine [default: this one]
-        #[arg(value_name = "ID")]
-        machine: Option<MachineId>,
+        /// The machine, by id, host name or the beginning of either [default: this one]
+        #[arg(value_name = "MACHINE")]
+        machine: Option<String>,
     },
     /// Give back the slot of a machine, such as one that will not come back
     Unlock {
-        /// The machine [default: this one]
-        #[arg(value_name = "ID")]
-        machine: Option<MachineId>,
+        /// The machine, by id, host name or the beginning of either [default: this one]
+        #[arg(value_name = "MACHINE")]
+        machine: Option<String>,
     },
-    /// Outcome how many machines may be away at once
+    /// Change how many machines may be away at once
     SetMax {
         /// At least 1
         #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(1..))]
@@ -72,13 +75,35 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
             Command::Request(args) => request::request(args, client, group, context.output).await,
             Command::Cancel(args) => request::cancel(args, client, group).await,
             Command::Status => status(&client, &group, context.output).await,
-            Command::Lock { machine } => take(&lock, this_machine::or_this(machine)?, context.output).await,
+            Command::Lock { machine } => {
+                let id = one(&client, &group, machine.as_deref()).await?;
+                take(&lock, id, context.output).await
+            }
             Command::Unlock { machine } => {
-                give_back(&lock, this_machine::or_this(machine)?, context.output).await
+                let id = one(&client, &group, machine.as_deref()).await?;
+                give_back(&lock, id, context.output).await
             }
             Command::SetMax { max } => set_max(&lock, max, context.output).await,
         }
     })
+}
+
+/// The machines that `names` name, in a group that there is; this one if there are no names.
+async fn machines(client: &Client, group: &Group, names: &[String]) -> Result<BTreeSet<MachineId>, Failure> {
+    // Whoever has to do with the group may be named, though it will never come back.
+    let overview = Overview::read(client, group).await.map_err(Failure::new)?;
+    if names.is_empty() {
+        return Ok(BTreeSet::from([this_machine::or_this(None)?]));
+    }
+    let known = Machines::load(client, overview.machines.into_iter().map(|line| line.machine)).await?;
+    names.iter().map(|name| known.find(name)).collect()
+}
+
+/// The machine that `name` names, or this one.
+async fn one(client: &Client, group: &Group, name: Option<&str>) -> Result<MachineId, Failure> {
+    let names: Vec<String> = name.into_iter().map(Into::into).collect();
+    let found = machines(client, group, &names).await?.pop_first();
+    found.ok_or_else(|| Failure::new("no machine is named"))
 }
 
 async fn status(client: &Client, group: &Group, output: Format) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::cli::terminal::this_machine;
+use super::machines;
 use crate::cli::{Failure, Format};
 use crate::client::{Client, ClientError, GetOptions};
 use crate::clock::wall_time;
@@ -45,22 +45,17 @@ pub(super) struct CancelArgs {
 
 #[derive(clap::Args, Debug)]
 struct Whom {
-    /// The machines [default: this one]
-    #[arg(long = "machine", value_name = "ID", value_delimiter = ',')]
-    machines: Vec<MachineId>,
-}
-
-impl Whom {
-    fn or_this(self) -> Result<BTreeSet<MachineId>, Failure> {
-        if self.machines.is_empty() {
-            return Ok(BTreeSet::from([this_machine::or_this(None)?]));
-        }
-        Ok(self.machines.into_iter().collect())
-    }
+    /// The machines, by id, host name or the beginning of either [default: this one]
+    #[arg(long = "machine", value_name = "MACHINE", value_delimiter = ',')]
+    machines: Vec<String>,
 }
 
 pub(super) async fn request(args: Args, client: Client, group: Group, output: Format) -> Result<(), Failure> {
-    let machines = if args.all { present(&client).await? } else { args.whom.or_this()? };
+    let machines = if args.all {
+        present(&client).await?
+    } else {
+        machines(&client, &group, &args.whom.machines).await?
+    };
     let records = Records::new(client.clone(), group.clone());
     let request = Request { since: Some(Moment::new(wall_time())), reason: args.reason };
     for id in &machines {
@@ -74,12 +69,21 @@ pub(super) async fn request(args: Args, client: Client, group: Group, output: Fo
 }
 
 pub(super) async fn cancel(args: CancelArgs, client: Client, group: Group) -> Result<(), Failure> {
+    let machines = machines(&client, &group, &args.whom.machines).await?;
     let records = Records::new(client, group);
-    for id in args.whom.or_this()? {
+    let mut unasked = Vec::new();
+    for id in machines {
+        if records.request(&id).await.map_err(Failure::new)?.0.is_none() {
+            unasked.push(id.to_string());
+            continue;
+        }
         records.remove_request(&id, None).await.map_err(Failure::new)?;
         outln!("{id} is not asked to reboot any longer");
     }
-    Ok(())
+    if unasked.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("not asked to reboot: {}", unasked.join(", "))))
 }
 
 /// The machines that announce themselves.

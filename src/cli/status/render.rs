@@ -57,7 +57,7 @@ fn lock(part: &Part<Overview>, now: Timestamp) -> String {
     let Part::Read(overview) = part else { return paragraph("Reboot lock", part, |_| None) };
     let mut text = format!("Reboot lock: {} of {} free\n", overview.available, overview.max);
     if !overview.machines.is_empty() {
-        text.push_str(&indented(&reboot::machines(overview, now)));
+        text.push_str(&indented(&reboot::table(overview, now)));
     }
     text
 }

@@ -3,6 +3,7 @@
 #[macro_use]
 pub mod say;
 
+pub mod machines;
 pub mod password;
 pub mod signals;
 pub mod table;

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use crate::cli::Failure;
 use crate::client::{self, Client, GetOptions, Mirror};
 use crate::ids::{MachineId, UnitName};
-use crate::model::machine::{MachineInfo, MachineSettings};
+use crate::model::machine::{MachineInfo, MachineSettings, Refusal};
 use crate::model::tree::Tree;
 use crate::model::unit::{ScheduleRecord, UnitRecord, UnitState};
-use crate::model::{self, MACHINES, MachineKey, SCHEDULE, SETTINGS, UNITS};
+use crate::model::{self, MACHINES, MachineKey, REFUSED, SCHEDULE, SETTINGS, UNITS};
 
 /// Everything there is to know of units and machines at one moment.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub(in crate::cli) struct View {
     pub settings: BTreeMap<MachineId, MachineSettings>,
     /// What came of units on machines.
     pub states: BTreeMap<UnitName, BTreeMap<MachineId, UnitState>>,
+    /// Machines that were refused because another has their id, by that id.
+    pub refused: BTreeMap<MachineId, Vec<Refusal>>,
     /// Records that cannot be read, and why.
     pub unreadable: BTreeMap<UnitName, String>,
 }
@@ -35,13 +37,20 @@ impl View {
     /// # Errors
     /// The store does not answer.
     pub async fn load(client: &Client) -> Result<Self, Failure> {
-        let (units, schedule, machines, settings) = tokio::try_join!(
+        let (units, schedule, machines, settings, refused) = tokio::try_join!(
             tree(client, UNITS),
             tree(client, SCHEDULE),
             tree(client, MACHINES),
-            tree(client, SETTINGS)
+            tree(client, SETTINGS),
+            tree(client, REFUSED)
         )?;
-        Ok(Self::of(&units, &schedule, &machines, &settings))
+        let mut view = Self::of(&units, &schedule, &machines, &settings);
+        for (key, file) in &refused.files {
+            if let (Some(id), Ok(note)) = (model::refusal_key(key), serde_json::from_str(&file.value)) {
+                view.refused.entry(id).or_default().push(note);
+            }
+        }
+        Ok(view)
     }
 
     fn of(units: &Tree, schedule: &Tree, machines: &Tree, settings: &Tree) -> Self {

@@ -12,8 +12,9 @@ use crate::reboot::lifecycle::Event;
 const SHUTDOWN_MAX: Duration = Duration::from_secs(600);
 
 impl<H: Host> Driver<H> {
-    /// Looks at everything once more and asks for the reboot. Returns only if the lock is lost meanwhile: otherwise
-    /// the machine goes down, and this process with it.
+    /// Looks at everything once more and asks for the reboot. Returns only if the lock is lost meanwhile, or if somebody
+    /// keeps the machine from going down: then the lock goes back, for others may use it. Otherwise the machine goes
+    /// down, and this process with it.
     pub(super) async fn leave(&self, way: &mut Way) -> Result<Event, RebootError> {
         loop {
             if !self.lock.read().await?.semaphore.holds(&self.id) {
@@ -28,8 +29,15 @@ impl<H: Host> Driver<H> {
                 tokio::time::sleep(self.settings.check_interval).await;
                 continue;
             }
+            self.assert_ours().await?;
             tracing::info!("rebooting: {}", way.holder.reason);
             if let Err(refusal) = self.host.reboot().await {
+                if self.inhibitor().await?.is_some() {
+                    if !way.holder.operators_lock {
+                        self.lock.release(&self.id).await?;
+                    }
+                    return Ok(Event::Inhibited);
+                }
                 self.note(way, &refusal.to_string()).await?;
                 tokio::time::sleep(self.settings.check_interval).await;
                 continue;

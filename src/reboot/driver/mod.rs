@@ -1,6 +1,7 @@
 //! Carries one machine through its reboots. What it does in a phase depends on nothing but the record in the store,
 //! so it may be stopped at any point and goes on where it was, in this boot or the next.
 
+mod file;
 mod leave;
 mod settle;
 mod wait;
@@ -8,15 +9,22 @@ mod wait;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::RebootError;
 use super::host::Host;
 use super::lifecycle::{self, Event};
 use super::lock::Lock;
 use super::records::Records;
 use super::survey::survey;
+use crate::claim;
 use crate::client::{Client, ClientError, Watch};
+use crate::clock::wall_time;
 use crate::config::RebootdSettings;
 use crate::ids::MachineId;
+use crate::model::Moment;
+use crate::model::claim::Owner;
+use crate::model::machine::Refusal;
 use crate::model::reboot::{Holder, Phase};
 use crate::systemd::notify;
 
@@ -31,6 +39,8 @@ pub struct Driver<H> {
     host: H,
     id: MachineId,
     settings: RebootdSettings,
+    /// When this coordinator began: its boot is at least as old.
+    since: Instant,
 }
 
 /// A machine on its way: its record and the index under which the store has it.
@@ -44,15 +54,32 @@ impl<H: Host> Driver<H> {
     pub fn new(client: Client, host: H, id: MachineId, settings: RebootdSettings) -> Self {
         let lock = Lock::new(client.clone(), &settings.group);
         let records = Records::new(client.clone(), settings.group.clone());
-        Self { client, lock, records, host, id, settings }
+        Self { client, lock, records, host, id, settings, since: Instant::now() }
     }
 
     /// Runs until it is dropped. What the store, systemd or logind do not do now is tried again later.
     ///
     /// # Errors
-    /// A fault of this machine or of the coordinator itself, after which it makes no sense to go on.
+    /// `Duplicate`, which the store then tells to whoever looks at the other machine; nothing was touched. Or a fault of
+    /// this machine or of the coordinator itself, after which it makes no sense to go on.
     pub async fn run(&self) -> Result<Infallible, RebootError> {
+        let outcome = self.coordinate().await;
+        if let Err(RebootError::Duplicate(_)) = &outcome {
+            let addresses = self.host.addresses()?;
+            let addresses = addresses.iter().filter(|address| !address.is_loopback());
+            let addresses = addresses.map(ToString::to_string).collect();
+            let (hostname, boot_id) = (self.host.hostname(), self.host.boot_id()?);
+            let note = Refusal { hostname, addresses, boot_id, since: Moment::new(wall_time()) };
+            claim::leave_note(&self.client, &self.id, &note).await;
+        }
+        outcome
+    }
+
+    async fn coordinate(&self) -> Result<Infallible, RebootError> {
         let boot_id = self.host.boot_id()?;
+        // What is in the store may be another machine's, or the last boot of this one may still count as present.
+        claim::settle(&self.client, &self.id, &boot_id, false).await?;
+        self.lock.create().await?;
         let mut pause = self.settings.check_interval;
         let mut read = false;
         let mut way = None;
@@ -64,7 +91,11 @@ impl<H: Host> Driver<H> {
                     read = true;
                     pause = self.settings.check_interval;
                 }
-                Err(error @ (RebootError::Illegal(_) | RebootError::Machine { .. })) => return Err(error),
+                Err(
+                    error @ (RebootError::Illegal(_)
+                    | RebootError::Machine { .. }
+                    | RebootError::Duplicate(_)),
+                ) => return Err(error),
                 Err(error) => {
                     tracing::warn!("{error}; trying again in {pause:?}");
                     notify::status(&format!("trying again in {pause:?}: {error}"));
@@ -73,6 +104,17 @@ impl<H: Host> Driver<H> {
                 }
             }
         }
+    }
+
+    /// Makes sure that this machine's id is not another's by now. To be asked before anything is done in its name.
+    async fn assert_ours(&self) -> Result<(), RebootError> {
+        let boot_id = self.host.boot_id()?;
+        let found = claim::find(&self.client, &self.id, &boot_id, false).await;
+        let found = found.map_err(RebootError::store("read whose this machine's id is"))?;
+        if found.is_some_and(|found| matches!(found.owner, Owner::Other(_))) {
+            claim::settle(&self.client, &self.id, &boot_id, false).await?;
+        }
+        Ok(())
     }
 
     /// What the record says, and whether the machine has rebooted since it was written.
@@ -116,7 +158,10 @@ impl<H: Host> Driver<H> {
         let from = way.holder.phase;
         way.holder.phase = lifecycle::on(from, event)?;
         way.holder.waits_for = None;
-        way.index = self.records.put_holder(&self.id, &way.holder).await?;
+        if way.holder.phase == Phase::WaitingForLock {
+            way.holder.sentinel = None;
+        }
+        self.write(&mut way).await?;
         tracing::info!(%from, to = %way.holder.phase, "reboot: {from} -> {} ({})", way.holder.phase, way.holder.reason);
         Ok(way)
     }
@@ -129,6 +174,12 @@ impl<H: Host> Driver<H> {
         tracing::info!(phase = %way.holder.phase, "reboot: {} waits: {waits_for}", way.holder.phase);
         notify::status(&format!("{}: {waits_for}", way.holder.phase));
         way.holder.waits_for = Some(waits_for.to_string());
+        self.write(way).await
+    }
+
+    /// Writes the record.
+    async fn write(&self, way: &mut Way) -> Result<(), RebootError> {
+        self.assert_ours().await?;
         way.index = self.records.put_holder(&self.id, &way.holder).await?;
         Ok(())
     }
@@ -154,13 +205,6 @@ impl<H: Host> Driver<H> {
 
     /// Whether somebody still wants this machine to reboot.
     async fn still_wanted(&self) -> Result<bool, RebootError> {
-        Ok(self.sentinel_exists().await || self.records.request(&self.id).await?.0.is_some())
-    }
-
-    async fn sentinel_exists(&self) -> bool {
-        match &self.settings.sentinel {
-            Some(path) => tokio::fs::try_exists(path).await.unwrap_or(false),
-            None => false,
-        }
+        Ok(self.records.request(&self.id).await?.0.is_some() || self.file_asks().await?.is_some())
     }
 }

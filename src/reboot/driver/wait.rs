@@ -30,6 +30,7 @@ impl<H: Host> Driver<H> {
             system_before: None,
             member: None,
             request_index,
+            sentinel: None,
             operators_lock,
             waits_for: None,
         };
@@ -43,25 +44,14 @@ impl<H: Host> Driver<H> {
             if let Some((request, index)) = request {
                 return Ok((request, Some(index)));
             }
-            if let Some(path) = &self.settings.sentinel
-                && self.sentinel_exists().await
-            {
-                return Ok((Request { since: None, reason: format!("{} exists", path.display()) }, None));
+            if let Some(reason) = self.file_asks().await? {
+                return Ok((Request { since: None, reason }, None));
             }
             let key = self.records.group().request(&self.id);
             tokio::select! {
                 () = self.changes(self.client.watch(&key, false, Some(index))) => {}
-                () = self.sentinel_appears() => {}
+                asks = self.file_begins_to_ask() => asks?,
             }
-        }
-    }
-
-    async fn sentinel_appears(&self) {
-        if self.settings.sentinel.is_none() {
-            return std::future::pending().await;
-        }
-        while !self.sentinel_exists().await {
-            tokio::time::sleep(self.settings.check_interval).await;
         }
     }
 
@@ -83,6 +73,7 @@ impl<H: Host> Driver<H> {
                 tokio::time::sleep(self.settings.check_interval).await;
                 continue;
             }
+            self.assert_ours().await?;
             match self.lock.acquire(&self.id).await {
                 Ok(taken) => {
                     if taken.outcome == Outcome::Made {
@@ -105,6 +96,9 @@ impl<H: Host> Driver<H> {
         };
         if gate::in_transit(&state) {
             return Ok(Err(format!("systemd says {state}")));
+        }
+        if let Some(inhibitor) = self.inhibitor().await? {
+            return Ok(Err(inhibitor));
         }
         way.holder.system_before = Some(state);
         let members = self.survey().await?;
@@ -143,19 +137,15 @@ impl<H: Host> Driver<H> {
         tokio::select! {
             () = self.changes(self.client.watch(self.lock.key(), false, Some(index))) => {}
             () = self.changes(self.client.watch(&request, false, Some(index))) => {}
-            () = self.sentinel_vanishes() => {}
+            () = self.file_ceases_to_ask() => {}
             () = tokio::time::sleep(WATCH_MAX) => {}
         }
     }
 
-    /// Returns when the file that asked for the reboot is gone; never if it was not there.
-    async fn sentinel_vanishes(&self) {
-        if !self.sentinel_exists().await {
-            return std::future::pending().await;
-        }
-        while self.sentinel_exists().await {
-            tokio::time::sleep(self.settings.check_interval).await;
-        }
+    /// Whoever keeps the machine from going down, if anybody does.
+    pub(super) async fn inhibitor(&self) -> Result<Option<String>, RebootError> {
+        let all = self.host.inhibitors().await?;
+        Ok((!all.is_empty()).then(|| all.join("; ")))
     }
 
     /// Moves the machine's work away. Nothing is moved yet: units that may run elsewhere are placed anew by the engine
@@ -171,6 +161,7 @@ impl<H: Host> Driver<H> {
         if let (Some((_, index)), _) = self.records.request(&self.id).await? {
             way.holder.request_index = Some(index);
         }
+        way.holder.sentinel = self.sentinel().await.map(|_| self.sentinel_name());
         Ok(Event::Drained)
     }
 }
