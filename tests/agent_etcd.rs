@@ -14,8 +14,8 @@ use muster::model::machine::{MachineInfo, Refusal};
 use muster::model::options::Options;
 use muster::model::unit::{Desired, ScheduleRecord, UnitRecord, UnitState};
 use muster::model::{self, unitfile};
-use muster::systemd::Systemd;
 use muster::systemd::fake::Fake;
+use muster::systemd::{Origin, Systemd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
@@ -452,6 +452,80 @@ fn a_machine_stays_present_while_the_states_of_many_units_are_published_slowly()
         })
         .await;
         assert_eq!(present(&client, "m1").await.expect("the machine").1, created, "it was never absent");
+    });
+}
+
+#[test]
+fn a_unit_whose_name_the_host_has_or_needs_is_refused_with_a_reason_and_the_hosts_own_is_left_alone() {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        let (id, fragment) = ("host.service".into(), "/usr/lib/systemd/system/host.service".into());
+        let origin = Origin { id, load: "loaded".into(), fragment, active: "active".into() };
+        machine.systemd.give_host(&name("host.service"), origin);
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        for (unit, why) in [
+            (
+                "host.service",
+                "this machine has loaded a unit of that name (/usr/lib/systemd/system/host.service)",
+            ),
+            // Whoever writes keys by hand is told by the machine.
+            ("dbus.service", "every machine needs its own"),
+        ] {
+            launch(&client, unit, PLAIN).await;
+            until("the refusal", async || {
+                let refused = state(&client, "m1", unit).await;
+                refused.is_some_and(|s| s.refused && s.request == 1 && s.problem.contains(why))
+            })
+            .await;
+            client
+                .delete(&format!("/muster/units/{unit}"), &DeleteOptions::default())
+                .await
+                .expect("a removal");
+            until("silence about it", async || state(&client, "m1", unit).await.is_none()).await;
+        }
+        assert_eq!(machine.systemd.calls(), Vec::<String>::new());
+        assert!(!machine.disk.path().join("run/units/host.service").exists());
+        assert!(!machine.disk.path().join("systemd/host.service.d").exists());
+    });
+}
+
+#[test]
+fn files_that_systemd_does_not_read_are_a_failure_of_their_units_and_read_before_these_start() {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        launch(&client, "a.service", PLAIN).await;
+        until("the unit", async || machine.active("a.service")).await;
+        machine.systemd.clear_calls();
+        machine.systemd.refuse_reload(Some("no space in /run"));
+        want(&client, "a.service", SHY, Desired::Launched, 2).await;
+        until("the failure", async || {
+            state(&client, "m1", "a.service").await.is_some_and(|state| {
+                state.problem.contains("did not read its files") && state.problem.contains("no space in /run")
+            })
+        })
+        .await;
+        launch(&client, "b.service", PLAIN).await;
+        until("another unit", async || machine.active("b.service")).await;
+        assert!(!machine.systemd.calls().contains(&"start a.service".into()), "it has the old text");
+        machine.systemd.refuse_reload(None);
+        until("the new text", async || {
+            let state = state(&client, "m1", "a.service").await;
+            state.is_some_and(|s| s.active == "active" && s.request == 2 && s.problem.is_empty())
+        })
+        .await;
+
+        // Nor is a unit gone before systemd has forgotten it.
+        machine.systemd.refuse_reload(Some("no space in /run"));
+        client.delete("/muster/units/a.service", &DeleteOptions::default()).await.expect("a removal");
+        until("the failure", async || {
+            state(&client, "m1", "a.service").await.is_some_and(|s| s.problem.contains("no space in /run"))
+        })
+        .await;
+        machine.systemd.refuse_reload(None);
+        until("silence about it", async || state(&client, "m1", "a.service").await.is_none()).await;
     });
 }
 

@@ -18,6 +18,7 @@ use crate::model::{self, SETTINGS};
 use crate::schedule::Machine;
 use crate::systemd::{BusError, JobResult, Systemd, UnitChange, UnitStatus};
 
+use super::chain;
 use super::desired;
 use super::desired::Me;
 use super::files::{Done, FileError, Files, OnDisk};
@@ -25,6 +26,7 @@ use super::handover::Handovers;
 use super::presence::States;
 use super::report;
 use super::steps::{Assignment, Observed, Step, Ticket, steps};
+use super::vet::Vetting;
 
 /// Changes within this time are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -66,6 +68,10 @@ pub struct Driver {
     unasked: BTreeSet<UnitName>,
     texts: BTreeMap<String, String>,
     busy: BTreeSet<UnitName>,
+    /// Whose names are free on this machine.
+    vetting: Vetting,
+    /// Units whose files have changed since systemd has read them, those that have gone among them.
+    unread: BTreeSet<UnitName>,
     /// Units to be left alone for a while, and why.
     held_up: BTreeMap<UnitName, (Instant, String)>,
     handovers: Handovers,
@@ -87,12 +93,22 @@ impl Driver {
             statuses: BTreeMap::new(),
             texts: BTreeMap::new(),
             busy: BTreeSet::new(),
+            vetting: Vetting::default(),
+            unread: BTreeSet::new(),
             held_up: BTreeMap::new(),
             handovers: Handovers::new(parts.client.clone()),
             jobs: JoinSet::new(),
             parts,
         };
         driver.ask().await;
+        // An earlier agent may have ended between writing and reading.
+        let units: Vec<UnitName> = driver.managed.keys().cloned().collect();
+        match driver.parts.systemd.unread(&units).await {
+            Ok(unread) => driver.unread.extend(unread),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "systemd does not tell what it has not read")
+            }
+        }
         driver.publish();
         Ok(driver)
     }
@@ -133,8 +149,15 @@ impl Driver {
         }
         let mut again = self.ask().await;
         if let Some(desired) = desired {
+            let (managed, parts) = (|unit: &UnitName| self.managed.contains_key(unit), &self.parts);
+            let looked = self.vetting.look(&desired, managed, &parts.systemd, &parts.files).await;
+            if let Err((units, problem)) = looked {
+                units.into_iter().for_each(|unit| self.hold_up(unit, problem.clone()));
+            }
             self.act(&desired).await;
-            let of_interest = |unit: &UnitName| self.managed.contains_key(unit) || desired.contains_key(unit);
+            let of_interest = |unit: &UnitName| {
+                self.managed.contains_key(unit) || desired.contains_key(unit) || self.unread.contains(unit)
+            };
             let gone: Vec<_> = self.statuses.keys().filter(|unit| !of_interest(unit)).cloned().collect();
             for unit in gone {
                 self.statuses.remove(&unit);
@@ -193,13 +216,14 @@ impl Driver {
             }
             Ok(UnitChange::Everything) | Err(_) => {
                 self.unasked.extend(self.managed.keys().chain(self.statuses.keys()).cloned());
+                self.vetting.forget();
             }
         }
     }
 
     async fn act(&mut self, desired: &BTreeMap<UnitName, Assignment>) {
-        let observed =
-            desired.keys().chain(self.managed.keys()).map(|unit| (unit.clone(), self.observed(unit)));
+        let known = desired.keys().chain(self.managed.keys()).chain(&self.unread);
+        let observed = known.map(|unit| (unit.clone(), self.observed(unit)));
         let texts = self.texts.keys().cloned().collect();
         let steps = steps(desired, &observed.collect(), &texts);
         for step in steps {
@@ -213,13 +237,16 @@ impl Driver {
 
     fn observed(&self, unit: &UnitName) -> Observed {
         let disk = self.managed.get(unit);
+        let unread = self.unread.contains(unit);
+        let barred = disk.is_none() && !unread && self.vetting.bars(unit);
         Observed {
             file: disk.filter(|disk| disk.generation.is_some()).map(|disk| disk.hash.clone()),
             generation: disk.and_then(|disk| disk.generation),
             up: self.statuses.get(unit).filter(|_| !self.unasked.contains(unit)).map(UnitStatus::is_up),
             loaded: self.statuses.get(unit).is_none_or(|status| status.load != "not-found"),
             done: disk.and_then(|disk| disk.done.as_ref()).map(|done| done.ticket),
-            busy: self.busy.contains(unit) || self.held_up.contains_key(unit),
+            unread,
+            busy: barred || self.busy.contains(unit) || self.held_up.contains_key(unit),
         }
     }
 
@@ -236,11 +263,7 @@ impl Driver {
                     self.hold_up(unit, problem);
                 }
             }
-            Step::Reload => {
-                if let Err(error) = self.parts.systemd.reload().await {
-                    tracing::error!(error = %chain(&error), "systemd did not reload its files");
-                }
-            }
+            Step::Reload => self.reload().await,
             // A unit whose file could not be written a moment ago waits.
             Step::Start { unit, .. } | Step::Note { unit, .. } if self.held_up.contains_key(&unit) => {}
             Step::Start { unit, ticket } => self.job(unit, Some(ticket), true),
@@ -276,10 +299,31 @@ impl Driver {
         self.managed.insert(unit.clone(), OnDisk { hash: hash.into(), generation: None, done });
         self.parts.systemd.link(&[files.unit(unit)]).await.map_err(|error| chain(&error))?;
         files.write_drop_in(unit, generation).map_err(|error| chain(&error))?;
+        if self.statuses.get(unit).is_none_or(|status| status.load != "not-found") {
+            self.unread.insert(unit.clone());
+        }
         if let Some(disk) = self.managed.get_mut(unit) {
             disk.generation = Some(generation);
         }
         Ok(())
+    }
+
+    /// Lets systemd read its files. If it does not, that is a failure of the units whose files have changed.
+    async fn reload(&mut self) {
+        match self.parts.systemd.reload().await {
+            Ok(()) => {
+                for unit in std::mem::take(&mut self.unread) {
+                    if !self.managed.contains_key(&unit) {
+                        self.statuses.remove(&unit);
+                        self.unasked.remove(&unit);
+                    }
+                }
+            }
+            Err(error) => {
+                let problem = format!("systemd did not read its files: {}", chain(&error));
+                self.unread.clone().into_iter().for_each(|unit| self.hold_up(unit, problem.clone()));
+            }
+        }
     }
 
     async fn remove(&mut self, unit: &UnitName) -> Result<(), String> {
@@ -288,8 +332,7 @@ impl Driver {
         self.parts.systemd.reset_failed(unit).await.map_err(|error| chain(&error))?;
         self.parts.files.remove(unit).map_err(|error| chain(&error))?;
         self.managed.remove(unit);
-        self.statuses.remove(unit);
-        self.unasked.remove(unit);
+        self.unread.insert(unit.clone());
         Ok(())
     }
 
@@ -369,7 +412,7 @@ impl Driver {
         let known = self.statuses.iter().filter(|(unit, _)| {
             self.managed.contains_key(*unit) || self.held_up.contains_key(*unit) || self.busy.contains(*unit)
         });
-        let states: States = known.map(state).collect();
+        let states: States = known.map(state).chain(self.vetting.states()).collect();
         self.parts.states.send_if_modified(|published| {
             let differs = *published != states;
             if differs {
@@ -390,15 +433,4 @@ async fn start_known(systemd: &Systemd, unit: &UnitName) -> Result<JobResult, Bu
         }
         other => other,
     }
-}
-
-/// An error with everything behind it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

@@ -108,6 +108,21 @@ impl Files {
         self.drop_ins.join(format!("{unit}.d")).join(DROP_IN)
     }
 
+    /// The files of a unit's name, or of its template's, in `folders`, but for what the agent has put there.
+    pub fn of_the_host(&self, unit: &UnitName, folders: &[PathBuf]) -> Vec<String> {
+        let template = unit.template();
+        let names: Vec<&UnitName> = std::iter::once(unit).chain(template.as_ref()).collect();
+        let all = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name.as_str())));
+        // A link that leads nowhere is a name, too.
+        let theirs = all.filter(|path| std::fs::symlink_metadata(path).is_ok() && !self.is_ours(path));
+        theirs.map(|path| path.display().to_string()).collect()
+    }
+
+    /// Whether a file is a link to one of the agent's.
+    fn is_ours(&self, path: &Path) -> bool {
+        std::fs::read_link(path).is_ok_and(|target| target.starts_with(&self.units))
+    }
+
     /// Writes a unit's file.
     ///
     /// # Errors
@@ -186,6 +201,29 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_the_host_are_told_from_the_agents_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, etc, lib) =
+            (folder.path().join("run"), folder.path().join("etc"), folder.path().join("lib"));
+        let files = Files::open(&run, &etc).unwrap();
+        for dir in [&etc, &lib] {
+            std::fs::create_dir(dir).unwrap();
+        }
+        let folders = [etc.clone(), lib.clone(), folder.path().join("missing")];
+        let found = |name: &str| files.of_the_host(&name.parse().unwrap(), &folders);
+        std::os::unix::fs::symlink(files.unit(&"ours.service".parse().unwrap()), etc.join("ours.service"))
+            .unwrap();
+        std::os::unix::fs::symlink("/dev/null", etc.join("masked.service")).unwrap();
+        std::os::unix::fs::symlink("real.service", lib.join("alias.service")).unwrap();
+        std::fs::write(lib.join("web@.service"), "").unwrap();
+        assert_eq!(found("ours.service"), Vec::<String>::new());
+        assert_eq!(found("free.service"), Vec::<String>::new());
+        assert_eq!(found("masked.service"), [etc.join("masked.service").display().to_string()]);
+        assert_eq!(found("alias.service"), [lib.join("alias.service").display().to_string()]);
+        assert_eq!(found("web@1.service"), [lib.join("web@.service").display().to_string()]);
+    }
 
     #[test]
     fn what_was_written_is_found_again_and_gone_after_removal() {

@@ -9,10 +9,12 @@ pub mod driver;
 pub mod facts;
 pub mod files;
 mod handover;
+pub mod host;
 pub mod presence;
 mod report;
 pub mod steps;
 mod text;
+mod vet;
 
 use std::sync::{Arc, Mutex};
 
@@ -119,4 +121,12 @@ pub async fn run(
     };
     let (outcome, ()) = tokio::join!(stay, work);
     Ok(outcome?)
+}
+
+/// An error with everything behind it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

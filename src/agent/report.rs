@@ -17,6 +17,7 @@ pub fn state(status: &UnitStatus, hash: Option<&str>, done: Option<Ticket>, prob
         request: done.map_or(0, |done| done.request),
         since: timestamp(status.since_us),
         main_pid: status.main_pid,
+        refused: false,
         problem: problem.into(),
     }
 }

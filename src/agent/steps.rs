@@ -48,6 +48,8 @@ pub struct Observed {
     pub up: Option<bool>,
     /// Whether systemd has read some file of that name.
     pub loaded: bool,
+    /// Whether its files have changed since systemd has read them.
+    pub unread: bool,
     /// The last request that was acted on.
     pub done: Option<Ticket>,
     /// Something is being done about it, or was tried in vain a moment ago.
@@ -116,6 +118,7 @@ pub fn steps(
     let nothing = Observed::default();
     for unit in units {
         let has = observed.get(unit).unwrap_or(&nothing);
+        reload |= has.unread && !has.busy;
         let Some(up) = has.up.filter(|_| !has.busy) else { continue };
         match desired.get(unit) {
             Some(Assignment::Leave) => {}
@@ -189,7 +192,8 @@ mod tests {
     fn has(file: Option<&str>, up: bool, done: Option<Ticket>) -> Observed {
         let generation = file.map(|_| 7);
         let loaded = file.is_some() || up;
-        Observed { file: file.map(str::to_string), generation, up: Some(up), loaded, done, busy: false }
+        let file = file.map(str::to_string);
+        Observed { file, generation, up: Some(up), loaded, done, ..Observed::default() }
     }
 
     #[test]
@@ -214,6 +218,18 @@ mod tests {
         assert!(steps[..reload].iter().all(|step| matches!(step, Step::Write { .. })));
         assert!(steps[reload + 1..].iter().all(|step| matches!(step, Step::Start { .. })));
         assert_eq!(steps.len(), 7);
+    }
+
+    #[test]
+    fn files_that_systemd_has_not_read_are_read_before_anything_is_started() {
+        let t = ticket(7, 1, true);
+        let unread = Observed { unread: true, ..has(Some("new"), false, None) };
+        let start = Step::Start { unit: unit("a.service"), ticket: t };
+        assert_eq!(one(here(t), unread.clone()), [Step::Reload, start]);
+        // So are those of a unit that has gone meanwhile, but not while it has just failed.
+        let gone = Observed { unread: true, ..Observed::default() };
+        assert_eq!(one(None, gone.clone()), [Step::Reload]);
+        assert_eq!(one(None, Observed { busy: true, ..gone }), []);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod reboot;
 pub mod tree;
 pub mod unit;
 pub mod unitfile;
+pub mod vital;
 
 pub use moment::Moment;
 

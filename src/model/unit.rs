@@ -117,6 +117,10 @@ pub struct UnitState {
     /// The main process, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_pid: Option<u32>,
+    /// The machine refuses the unit because its name is the machine's own: `problem` says why. The words above say
+    /// nothing of the machine's own unit of that name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
     /// What keeps the machine from doing what is wanted, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
@@ -162,6 +166,7 @@ mod tests {
             request: 1,
             since: String::new(),
             main_pid: None,
+            refused: false,
             problem: String::new(),
         };
         let text = serde_json::to_string(&state).unwrap();

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, broadcast};
 
-use super::{BusError, CHANGE_QUEUE, JobResult, Manager, UnitChange, UnitStatus};
+use super::{BusError, CHANGE_QUEUE, JobResult, Manager, Origin, UnitChange, UnitStatus};
 use crate::ids::UnitName;
 
 /// Handle of a manager in memory; clones share one state, so that a test keeps one and hands one away.
@@ -27,6 +27,8 @@ struct State {
     fail_start: BTreeSet<UnitName>,
     refuse_start: BTreeMap<UnitName, String>,
     slow: BTreeSet<UnitName>,
+    hosts: BTreeMap<UnitName, Origin>,
+    refuse_reload: Option<String>,
     calls: Vec<String>,
     next_pid: u32,
 }
@@ -61,6 +63,16 @@ impl Fake {
     /// Lets systemd refuse every start of `unit` from now on, with `message`.
     pub fn refuse_start(&self, unit: &UnitName, message: &str) {
         self.state().refuse_start.insert(unit.clone(), message.into());
+    }
+
+    /// Lets the host have `unit` itself, as `origin` says.
+    pub fn give_host(&self, unit: &UnitName, origin: Origin) {
+        self.state().hosts.insert(unit.clone(), origin);
+    }
+
+    /// Lets systemd refuse to read its files, with this message, until it is taken back.
+    pub fn refuse_reload(&self, message: Option<&str>) {
+        self.state().refuse_reload = message.map(Into::into);
     }
 
     /// Lets jobs of `unit` hang until [`Fake::release`].
@@ -189,7 +201,15 @@ impl Manager for Fake {
 
     fn reload(&self) -> BoxFuture<'_, Result<(), BusError>> {
         async move {
-            self.state().calls.push("reload".into());
+            let refusal = {
+                let mut state = self.state();
+                state.calls.push("reload".into());
+                state.refuse_reload.clone()
+            };
+            if let Some(message) = refusal {
+                let name = "org.freedesktop.DBus.Error.Failed".into();
+                return Err(BusError::Refused { what: "Reload".into(), name, message });
+            }
             let _ = self.changes.send(UnitChange::Everything);
             Ok(())
         }
@@ -227,6 +247,27 @@ impl Manager for Fake {
             Ok(units.iter().map(of).collect())
         }
         .boxed()
+    }
+
+    fn origins<'a>(&'a self, units: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<Origin>, BusError>> {
+        async move {
+            let state = self.state();
+            let free = |unit: &UnitName| {
+                let (id, load, active) = (unit.to_string(), "not-found".into(), "inactive".into());
+                Origin { id, load, fragment: String::new(), active }
+            };
+            let of = |unit: &UnitName| state.hosts.get(unit).cloned().unwrap_or_else(|| free(unit));
+            Ok(units.iter().map(of).collect())
+        }
+        .boxed()
+    }
+
+    fn unit_path(&self) -> BoxFuture<'_, Result<Vec<PathBuf>, BusError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn unread<'a>(&'a self, _: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<UnitName>, BusError>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 
     fn system_state(&self) -> BoxFuture<'_, Result<String, BusError>> {

@@ -97,6 +97,19 @@ impl UnitStatus {
     }
 }
 
+/// What systemd says of a name: which unit that is, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The unit's own name: another than the one asked for if that is an alias.
+    pub id: String,
+    /// Load state: `loaded`, `not-found`, `masked`, …
+    pub load: String,
+    /// The file that defines it; empty if none does.
+    pub fragment: String,
+    /// Active state.
+    pub active: String,
+}
+
 /// Something changed in systemd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnitChange {
@@ -178,6 +191,15 @@ pub trait Manager: Send + Sync {
 
     /// The present state of each of `units`; one that does not exist has the load state `not-found`.
     fn status<'a>(&'a self, units: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<UnitStatus>, BusError>>;
+
+    /// Where each of `units` comes from, in their order.
+    fn origins<'a>(&'a self, units: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<Origin>, BusError>>;
+
+    /// The folders in which systemd looks for units' files, generators' output among them.
+    fn unit_path(&self) -> BoxFuture<'_, Result<Vec<PathBuf>, BusError>>;
+
+    /// Those of `units` whose files have changed since systemd has read them.
+    fn unread<'a>(&'a self, units: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<UnitName>, BusError>>;
 
     /// The system's state: `running`, `degraded`, `starting`, `stopping`, …
     fn system_state(&self) -> BoxFuture<'_, Result<String, BusError>>;

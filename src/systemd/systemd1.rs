@@ -14,7 +14,7 @@ use zbus::{Connection, DynamicType, MatchRule, MessageStream, OwnedObjectPath, w
 
 use super::bus::{CALL_TIMEOUT, Object, call_on};
 use super::jobs::Jobs;
-use super::{Bus, BusError, CHANGE_QUEUE, JobResult, Manager, Systemd, UnitChange, UnitStatus, path};
+use super::{Bus, BusError, CHANGE_QUEUE, JobResult, Manager, Origin, Systemd, UnitChange, UnitStatus, path};
 use crate::ids::UnitName;
 
 const SERVICE: &str = "org.freedesktop.systemd1";
@@ -23,6 +23,7 @@ const MANAGER: Object<'static> = Object {
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
 };
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Pauses between attempts to reach the bus again.
@@ -213,12 +214,43 @@ impl Systemd1 {
         ended.await.ok_or_else(|| BusError::Lost { what: format!("{method} {unit}") })
     }
 
+    /// Loads a unit and reads properties that all kinds of units have.
+    async fn loaded(&self, unit: &UnitName) -> Result<OwnedObjectPath, BusError> {
+        self.ask("LoadUnit", unit.as_str(), &unit.as_str()).await
+    }
+
+    async fn origin(&self, unit: &UnitName) -> Result<Origin, BusError> {
+        let path = match self.loaded(unit).await {
+            Ok(path) => path,
+            Err(error) if error.is_no_such_unit() => {
+                let (id, load, active) = (unit.to_string(), "not-found".into(), "inactive".into());
+                return Ok(Origin { id, load, fragment: String::new(), active });
+            }
+            Err(error) => return Err(error),
+        };
+        let object = Object { service: SERVICE, path: path.as_str(), interface: UNIT };
+        let (id, load, fragment, active) = tokio::try_join!(
+            self.bus.property(object, "Id"),
+            self.bus.property(object, "LoadState"),
+            self.bus.property(object, "FragmentPath"),
+            self.bus.property(object, "ActiveState"),
+        )?;
+        Ok(Origin { id, load, fragment, active })
+    }
+
+    /// Whether a unit's files have changed since systemd has read them.
+    async fn is_unread(&self, unit: &UnitName) -> Result<bool, BusError> {
+        let path = self.loaded(unit).await?;
+        let object = Object { service: SERVICE, path: path.as_str(), interface: UNIT };
+        self.bus.property(object, "NeedDaemonReload").await
+    }
+
     /// The details of a unit that `ListUnitsByNames` does not tell.
     async fn detailed(&self, row: Row) -> Result<Option<UnitStatus>, BusError> {
         let (name, _, load, active, sub, _, path, ..) = row;
         let Ok(name) = name.parse::<UnitName>() else { return Ok(None) };
         let object = |interface| Object { service: SERVICE, path: path.as_str(), interface };
-        let unit = object("org.freedesktop.systemd1.Unit");
+        let unit = object(UNIT);
         let since_us: u64 = self.bus.property(unit, "StateChangeTimestamp").await?;
         let mut status =
             UnitStatus { name, load, active, sub, result: String::new(), main_pid: None, since_us };
@@ -296,6 +328,27 @@ impl Manager for Systemd1 {
             let details = rows.into_iter().map(|row| self.detailed(row));
             let all = futures_util::future::try_join_all(details).await?;
             Ok(all.into_iter().flatten().collect())
+        }
+        .boxed()
+    }
+
+    fn origins<'a>(&'a self, units: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<Origin>, BusError>> {
+        futures_util::future::try_join_all(units.iter().map(|unit| self.origin(unit))).boxed()
+    }
+
+    fn unit_path(&self) -> BoxFuture<'_, Result<Vec<PathBuf>, BusError>> {
+        async move {
+            let folders: Vec<String> = self.bus.property(MANAGER, "UnitPath").await?;
+            Ok(folders.into_iter().map(PathBuf::from).collect())
+        }
+        .boxed()
+    }
+
+    fn unread<'a>(&'a self, units: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<UnitName>, BusError>> {
+        async move {
+            let told = units.iter().map(|unit| self.is_unread(unit));
+            let told = futures_util::future::try_join_all(told).await?;
+            Ok(units.iter().zip(told).filter(|(_, unread)| *unread).map(|(unit, _)| unit.clone()).collect())
         }
         .boxed()
     }

@@ -13,11 +13,13 @@ use crate::client::{Client, ClientError, DeleteOptions, PutOptions};
 use crate::ids::UnitName;
 use crate::model;
 use crate::model::unit::{Desired, UnitRecord};
+use crate::model::vital::vital;
 
 /// How often a change is tried that others keep getting in the way of.
 const TRIES: usize = 16;
 
 pub(super) async fn submit(client: &Client, arguments: &[String], replace: bool) -> Result<(), Failure> {
+    expect_free_names(client, &unit_names(arguments)?).await?;
     let submit_one = |argument: &String| {
         let argument = argument.clone();
         async move {
@@ -57,6 +59,7 @@ pub(super) async fn start(
     for argument in arguments {
         source::runnable(argument)?;
     }
+    expect_free_names(client, &unit_names(arguments)?).await?;
     let ask = |argument: &String| {
         let argument = argument.clone();
         async move {
@@ -81,6 +84,14 @@ pub(super) async fn start(
     };
     let (goals, failures) = both(arguments, ask).await;
     finish(client, goals, failures, how).await
+}
+
+/// Refuses units whose names belong to the machines, as far as that is known, before anything is done.
+async fn expect_free_names(client: &Client, units: &[UnitName]) -> Result<(), Failure> {
+    let vital = |unit: &UnitName| Some(Failure::new(format!("{unit} is refused: {}", vital(unit)?)));
+    summary(units.iter().filter_map(vital).collect())?;
+    let view = View::load(client).await?;
+    summary(units.iter().filter_map(|unit| view.refusal(unit)).map(Failure::new).collect())
 }
 
 pub(super) async fn stop(client: &Client, arguments: &[String], how: Wait) -> Result<(), Failure> {

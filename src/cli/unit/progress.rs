@@ -2,7 +2,7 @@
 
 use super::view::View;
 use crate::ids::UnitName;
-use crate::model::unit::Desired;
+use crate::model::unit::{Desired, UnitState};
 
 /// What is to be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub(super) fn progress(view: &View, unit: &UnitName, goal: Goal) -> Progress {
     match goal {
         Goal::Started(request) => started(view, unit, request),
         Goal::Stopped(request) => stopped(view, unit, request),
-        Goal::Gone => match view.states.get(unit).and_then(|states| states.keys().next()) {
-            Some(id) => Under(format!("being removed from {}", view.name(id))),
+        Goal::Gone => match view.states.get(unit).and_then(|states| states.iter().next()) {
+            Some((id, state)) => Under(format!("being removed from {}{}", view.name(id), problem(state))),
             None => Reached("gone".into()),
         },
     }
@@ -69,8 +69,10 @@ fn started(view: &View, unit: &UnitName, request: u64) -> Progress {
     };
     let (active, sub) = (&state.active, &state.sub);
     if state.request < request || state.generation < placement.generation {
-        let problem = if state.problem.is_empty() { String::new() } else { format!(": {}", state.problem) };
-        return Under(format!("{active} ({sub}) on {name}{problem}"));
+        return Under(format!("{active} ({sub}) on {name}{}", problem(state)));
+    }
+    if state.refused {
+        return Failed(format!("{name} says that {}", state.problem));
     }
     match active.as_str() {
         "active" | "reloading" => Reached(format!("active ({sub}) on {name}")),
@@ -82,6 +84,11 @@ fn started(view: &View, unit: &UnitName, request: u64) -> Progress {
         "inactive" => Reached(format!("started and ended on {name}")),
         _ => Failed(format!("{active} on {name}: {}", state.result)),
     }
+}
+
+/// What keeps a machine from going on, to be put behind what it is at.
+fn problem(state: &UnitState) -> String {
+    if state.problem.is_empty() { String::new() } else { format!(": {}", state.problem) }
 }
 
 /// A global unit: where it runs is each machine's own affair.
@@ -99,6 +106,9 @@ fn started_everywhere(view: &View, unit: &UnitName, request: u64) -> Progress {
         .filter(|(_, state)| state.request >= request && state.active == "active")
         .map(|(id, _)| view.name(id))
         .collect();
+    if let Some(why) = view.refusal(unit) {
+        return Failed(why);
+    }
     if on.is_empty() {
         return Under("waiting for the first machine".into());
     }

@@ -89,6 +89,16 @@ impl View {
         }
     }
 
+    /// Which machine refuses a unit because it has that name itself, and why; `None` while it runs anywhere.
+    pub fn refusal(&self, unit: &UnitName) -> Option<String> {
+        let states = self.states.get(unit)?;
+        if states.values().any(|state| state.active == "active") {
+            return None;
+        }
+        let (id, state) = states.iter().find(|(_, state)| state.refused)?;
+        Some(format!("{} says that {}", self.name(id), state.problem))
+    }
+
     /// The machine that a unit is placed on.
     pub fn placed_on(&self, unit: &UnitName) -> Option<&MachineId> {
         self.schedule.get(unit)?.machine.as_ref()
