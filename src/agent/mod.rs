@@ -96,13 +96,8 @@ pub async fn run(
     });
     let work = async {
         // Not before: another machine with our id may have the same units.
-        tokio::select! {
-            () = ending.cancelled() => return,
-            // An error means that presence has ended, without a registration.
-            registered = is_registered.wait_for(|registered| *registered) => match registered {
-                Ok(_) => {}
-                Err(_) => return,
-            },
+        if !registration(&mut is_registered, &ending).await {
+            return;
         }
         notify::status("this machine is registered");
         tracing::info!("this machine is registered");
@@ -121,6 +116,14 @@ pub async fn run(
     };
     let (outcome, ()) = tokio::join!(stay, work);
     Ok(outcome?)
+}
+
+/// Waits for the machine's registration. False: presence has ended without one, or everything ends.
+async fn registration(is_registered: &mut watch::Receiver<bool>, ending: &CancellationToken) -> bool {
+    tokio::select! {
+        () = ending.cancelled() => false,
+        registered = is_registered.wait_for(|registered| *registered) => registered.is_ok(),
+    }
 }
 
 /// An error with everything behind it, on one line.

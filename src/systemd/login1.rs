@@ -11,7 +11,7 @@ const MANAGER: Object<'static> = Object {
     interface: "org.freedesktop.login1.Manager",
 };
 
-/// `SD_LOGIND_ROOT_CHECK_INHIBITORS` of `RebootWithFlags`: block inhibitors count for root, too (systemd 248 and later).
+/// `SD_LOGIND_ROOT_CHECK_INHIBITORS` of `RebootWithFlags`: others' block inhibitors count for root, too.
 const ROOT_CHECK_INHIBITORS: u64 = 1;
 /// How D-Bus names a method that the other side does not have.
 const UNKNOWN_METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
@@ -57,23 +57,24 @@ fn blocks(what: &str, mode: &str) -> bool {
 /// Asks logind to reboot the machine, unless somebody blocks that; without asking anybody for a password. Needs root, or
 /// a polkit rule for `org.freedesktop.login1.reboot`.
 ///
-/// logind looks at inhibitors and begins in one step. One that cannot do this for root (before systemd 248) is asked for
-/// its inhibitors first.
+/// logind itself looks at inhibitors and begins in one step, but before systemd 257 it passes over those of the user who
+/// asks, who is root as a rule, as package managers are; before 248 it cannot do so for root at all. So they are looked at
+/// here as well, just before.
 ///
 /// # Errors
 /// [`BusError::Refused`]: not permitted, blocked by an inhibitor, or a reboot is going on already.
 pub async fn reboot(bus: &Bus) -> Result<(), BusError> {
+    if let Some(inhibitor) = inhibitors(bus).await?.first() {
+        return Err(BusError::Refused {
+            what: "a reboot".into(),
+            name: "org.freedesktop.login1.BlockedByInhibitorLock".into(),
+            message: inhibitor.to_string(),
+        });
+    }
     let flags = ROOT_CHECK_INHIBITORS;
     match bus.call(MANAGER, "RebootWithFlags", &(flags,)).await {
         Err(BusError::Refused { name, .. }) if name == UNKNOWN_METHOD => {}
         other => return other,
-    }
-    if let Some(inhibitor) = inhibitors(bus).await?.into_iter().next() {
-        return Err(BusError::Refused {
-            what: "Reboot".into(),
-            name: "org.freedesktop.DBus.Error.AccessDenied".into(),
-            message: inhibitor.to_string(),
-        });
     }
     let interactive = false;
     bus.call(MANAGER, "Reboot", &(interactive,)).await
