@@ -67,6 +67,16 @@ fn a_unit_whose_name_is_the_hosts_or_vital_is_refused_and_the_hosts_own_runs_on(
     machine.ok(&["systemctl", "daemon-reload"]);
     machine.ok(&["systemctl", "restart", "muster-agent.service"]);
     machine.ok(&["muster", "unit", "start", "web"]);
+    // Nor is a running unit a stranger because its file was lost.
+    let running = processes(machine);
+    machine.ok(&[
+        "sh",
+        "-c",
+        "systemctl stop muster-agent && rm -r /run/muster/* && systemctl start muster-agent",
+    ]);
+    machine.ok(&["muster", "unit", "start", "web"]);
+    let main = |text: &str| text.split("\n\n").find(|unit| unit.contains("Id=web")).map(str::to_string);
+    assert_eq!(main(&processes(machine)), main(&running));
     machine.ok(&["muster", "unit", "destroy", "web"]);
     assert!(!machine.succeeds(&["systemctl", "is-active", "--quiet", "web.service"]));
 }

@@ -118,6 +118,11 @@ impl Files {
         theirs.map(|path| path.display().to_string()).collect()
     }
 
+    /// Where systemd may say that it has a unit from which the agent has given it: the link, or what that leads to.
+    pub fn places(&self, unit: &UnitName) -> [String; 2] {
+        [self.drop_ins.join(unit.as_str()), self.unit(unit)].map(|path| path.display().to_string())
+    }
+
     /// Whether a file is a link to one of the agent's.
     fn is_ours(&self, path: &Path) -> bool {
         std::fs::read_link(path).is_ok_and(|target| target.starts_with(&self.units))

@@ -7,7 +7,8 @@ use crate::systemd::Origin;
 
 /// Why the machine keeps the name `unit` to itself; `None` if it does not. `origin` is what systemd says of the name, and
 /// `files` are those of that name, or of its template, where systemd looks for units, but for what the agent put there.
-pub fn kept(unit: &UnitName, origin: &Origin, files: &[String]) -> Option<String> {
+/// `ours` is where it puts that: systemd may still know a unit from there though its file was lost.
+pub fn kept(unit: &UnitName, origin: &Origin, files: &[String], ours: &[String]) -> Option<String> {
     if let Some(why) = vital(unit) {
         return Some(format!("{unit} is refused: {why}"));
     }
@@ -15,6 +16,8 @@ pub fn kept(unit: &UnitName, origin: &Origin, files: &[String]) -> Option<String
         format!("this machine has {file}")
     } else if origin.id != unit.as_str() {
         format!("on this machine that is another name of {}", origin.id)
+    } else if ours.contains(&origin.fragment) {
+        return None;
     } else if origin.load == "loaded" {
         let from = if origin.fragment.is_empty() { "without a file" } else { &origin.fragment };
         format!("this machine has loaded a unit of that name ({from})")
@@ -38,7 +41,7 @@ mod tests {
 
     fn judged(name: &str, origin: &Origin, files: &[&str]) -> Option<String> {
         let files: Vec<String> = files.iter().map(ToString::to_string).collect();
-        kept(&name.parse().unwrap(), origin, &files)
+        kept(&name.parse().unwrap(), origin, &files, &["/run/systemd/system/a.service".into()])
     }
 
     #[test]
@@ -62,6 +65,13 @@ mod tests {
             let said = judged("a.service", origin, files).unwrap();
             assert!(said.starts_with("a.service is refused: ") && said.contains(why), "{said}");
         }
+    }
+
+    #[test]
+    fn a_unit_that_systemd_knows_from_the_agent_is_no_host_unit_unless_the_host_has_a_file_as_well() {
+        let ours = origin("a.service", "loaded", "/run/systemd/system/a.service", "active");
+        assert_eq!(judged("a.service", &ours, &[]), None);
+        assert!(judged("a.service", &ours, &["/etc/systemd/system/a.service"]).is_some());
     }
 
     #[test]

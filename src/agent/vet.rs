@@ -52,7 +52,8 @@ impl Vetting {
             Err(error) => return Err((names, chain(&error))),
         };
         for ((unit, ticket), origin) in news.into_iter().zip(origins) {
-            match kept(&unit, &origin, &files.of_the_host(&unit, &folders)) {
+            let theirs = files.of_the_host(&unit, &folders);
+            match kept(&unit, &origin, &theirs, &files.places(&unit)) {
                 Some(why) => {
                     tracing::warn!("{why}");
                     self.refused.insert(unit, (ticket, why));
