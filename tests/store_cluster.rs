@@ -132,6 +132,10 @@ fn without_a_quorum_nothing_is_acknowledged_and_only_explicitly_local_reads_are_
     let mut cluster = Cluster::start(3, &[]);
     cluster.nodes[0].request("PUT", "/v2/keys/a", Some("value=1"));
     let survivor = (cluster.leader() + 1) % 3;
+    // It may have been acknowledged by the other two.
+    wait_for("the key on the survivor", LIMIT, || {
+        cluster.nodes[survivor].request("GET", "/v2/keys/a?quorum=false", None).status == 200
+    });
     for node in (0..3).filter(|node| *node != survivor) {
         cluster.nodes[node].kill();
     }

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Exit status of a node that was removed.
 const REMOVED: Option<i32> = Some(3);
 
+/// Exit status of a node whose data folder is not the one that its cluster knows.
+const DISMISSED: Option<i32> = Some(4);
+
 fn muster(url: &str, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
     command
@@ -269,7 +272,7 @@ fn a_dead_node_is_replaced_and_its_empty_disk_is_noticed() {
     cluster.nodes[2].take_arguments(&["--initial-cluster", &list]);
     cluster.nodes[2].add_arguments(&["--join", &url]);
     cluster.nodes[2].launch();
-    assert_eq!(cluster.nodes[2].wait_for_end(LIMIT).code(), Some(1));
+    assert_eq!(cluster.nodes[2].wait_for_end(LIMIT).code(), DISMISSED);
     let log = cluster.nodes[2].log();
     assert!(log.contains("has run before") && log.contains(&format!("muster member remove {old}")), "{log}");
     done(&url, &["member", "remove", "n2"]);

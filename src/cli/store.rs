@@ -25,6 +25,9 @@ const ANSWERS_NICE: i32 = 10;
 /// Exit status of a node that was removed from its cluster: starting it again is of no use.
 const REMOVED: u8 = 3;
 
+/// Exit status of a node whose data folder is not the one that its cluster knows: somebody must see to it.
+const DISMISSED: u8 = 4;
+
 /// Run a node of the replicated store, which speaks the etcd v2 HTTP API.
 ///
 /// Without any flag it is a cluster of its own with its data in ./default.muster. For a cluster of three, start each
@@ -32,7 +35,8 @@ const REMOVED: u8 = 3;
 /// MUSTER_STORE_* or ETCD_* variables and from [store] in the configuration.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Exit status: 0 stopped as asked; 1 failed; 3 removed from its cluster; 64 wrong use."
+    after_help = "Exit status: 0 stopped as asked; 1 failed; 3 removed from its cluster; 4 its data folder \
+                  is not the one that the cluster knows, or of an earlier cluster; 64 wrong use."
 )]
 pub struct Args {
     /// This member's name [default: default]
@@ -67,6 +71,11 @@ pub struct Args {
     /// new]
     #[arg(long, value_name = "STATE")]
     initial_cluster_state: Option<String>,
+
+    /// With how many of the first members a cluster is founded: "majority" goes without those that do not come within some
+    /// seconds, "all" waits for every one [default: majority]
+    #[arg(long, value_name = "WHOM")]
+    found_with: Option<String>,
 
     /// Keeps clusters with the same URLs apart [default: etcd-cluster]
     #[arg(long, value_name = "TOKEN")]
@@ -160,6 +169,7 @@ impl Args {
                 .or(base.initial_advertise_peer_urls),
             initial_cluster: self.initial_cluster.or(base.initial_cluster),
             initial_cluster_state: self.initial_cluster_state.or(base.initial_cluster_state),
+            found_with: self.found_with.or(base.found_with),
             initial_cluster_token: self.initial_cluster_token.or(base.initial_cluster_token),
             snapshot_count: self.snapshot_count.or(base.snapshot_count),
             heartbeat_interval: self.heartbeat_interval.or(base.heartbeat_interval),
@@ -216,6 +226,7 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
         };
         store::run(settings, &threads, stop, notify::ready).await.map_err(|error| match error {
             RunError::Removed { .. } => Failure::with_code(REMOVED, error),
+            RunError::Lost(_) | RunError::Dismissed { .. } => Failure::with_code(DISMISSED, error),
             error => Failure::new(error),
         })
     });

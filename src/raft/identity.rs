@@ -5,8 +5,8 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::wall_nanos;
 use crate::format;
@@ -17,6 +17,18 @@ const FORM: u8 = 1;
 
 /// The name under which the number of the newest run is kept.
 const RUN: &str = "run";
+
+/// Who this data folder belongs to; written once. New fields go to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The member's id.
+    pub member: u64,
+    /// The cluster's id.
+    pub cluster: u64,
+}
+
+/// How far apart two runs are at most that wall time does not set apart, in the nanoseconds that they count.
+const RUN_SPREAD: u64 = 1 << 20;
 
 /// Small durable values by name. Clones share them.
 #[derive(Clone)]
@@ -54,10 +66,20 @@ impl IdentityStore {
     /// # Errors
     /// The disk fails.
     pub fn next_run(&self, applied: u64) -> io::Result<u64> {
-        let earlier = self.read::<u64>(RUN)?.unwrap_or_default().max(applied);
-        let run = u64::try_from(wall_nanos()).unwrap_or_default().max(earlier + 1);
+        let earlier = self.last_run()?.max(applied);
+        // Where wall time does not help, chance keeps the runs of two copies of the folder apart.
+        let next = earlier + 1 + crate::raft::unique()? % RUN_SPREAD;
+        let run = u64::try_from(wall_nanos()).unwrap_or_default().max(next);
         self.write(RUN, &run)?;
         Ok(run)
+    }
+
+    /// The newest run of this data folder, 0 if it had none.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn last_run(&self) -> io::Result<u64> {
+        Ok(self.read(RUN)?.unwrap_or_default())
     }
 
     /// The value of `key`.

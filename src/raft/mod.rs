@@ -30,19 +30,23 @@ mod tuning;
 mod types;
 mod versions;
 
+pub use identity::Identity;
 pub use latency::Latency;
-pub use membership::join::introduce;
+pub use membership::admission::Admission;
+pub use membership::enter::{Candidate, EnterError, FOUND_GRACE, enter};
+pub use membership::inquiry::introduce;
 pub use membership::plan::has_quorum;
 pub use membership::progress::{MemberProgress, Progress};
 pub use node::{Node, NodeError};
 pub use offline::copy::copy_alone;
 pub use offline::folder::{found, read as read_folder};
+pub use peer::card::Refusal;
 pub use peer::serve::serve;
 pub use peer::wire::Introduction;
 pub use state::background::{discard, give_way};
 pub use state::machine::{Observer, Outcome, Replica, StateMachine};
 pub use status::Status;
-pub use storage::{Identity, Storage};
+pub use storage::Storage;
 pub use tuning::Tuning;
 pub use types::{Peer, RaftLogId, Ticket};
 

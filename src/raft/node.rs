@@ -10,23 +10,25 @@ use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, ServerState};
 
-use super::identity::IdentityStore;
+use super::identity::{Identity, IdentityStore};
 use super::log::compaction;
 use super::log::store::LogStore;
+use super::membership::admission::Admission;
 use super::metrics::Metrics;
 use super::peer::callers::Callers;
-use super::peer::hello::{self, Hello, Refused};
+use super::peer::card::{Card, Refusal};
+use super::peer::channel::dismissed;
+use super::peer::gate::Gate;
 use super::peer::network::{Lane, Peers};
 use super::peer::wire::{PeerRequest, PeerResponse};
 use super::state::machine::{Observer, Raft, StateMachine};
 use super::statistics;
 use super::statistics::Statistics;
-use super::storage::{IDENTITY, Identity, Storage};
+use super::storage::{IDENTITY, Storage};
 use super::tasks::Tasks;
 use super::tuning::Tuning;
 use super::types::{Peer, Proposal, Ticket};
 use crate::clock::{ClusterClock, Stamp, wall_nanos};
-use crate::format::Version;
 
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -34,6 +36,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// A running member.
 pub struct Node {
     pub(super) identity: Identity,
+    pub(super) admission: Admission,
     raft: Raft,
     state: StateMachine,
     pub(super) log: LogStore,
@@ -72,12 +75,16 @@ impl Node {
     /// Those of [`Node::start`].
     pub(super) async fn open(
         storage: Storage,
-        identity: Identity,
-        members: BTreeMap<u64, Peer>,
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
-        let Storage { log, identity_store, folder, metrics, identity: known, .. } = storage;
+        let Storage {
+            log, identity_store, folder, metrics, identity: known, folder_id, run, previous, ..
+        } = storage;
+        let Some(admission) = storage.admission else {
+            return Err(io::Error::other("the member was not admitted to a cluster"));
+        };
+        let identity = admission.identity.clone();
         if known.is_none() {
             identity_store.write(IDENTITY, &identity)?;
         }
@@ -92,13 +99,22 @@ impl Node {
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         let statistics = Arc::new(Statistics::new(metrics));
-        let peers = Peers::new(identity.cluster, identity.member, statistics.clone(), state.clone());
+        let card = Card {
+            cluster: identity.cluster,
+            member: identity.member,
+            incarnation: admission.incarnation,
+            folder: folder_id,
+            run,
+            previous,
+        };
+        let gate = Gate::open(card, admission.folders.clone(), state.clone(), identity_store.clone())?;
+        let peers = Peers::new(Arc::new(gate), statistics.clone(), state.clone());
         let config = tuning.config().map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
             .await
             .map_err(io::Error::other)?;
-        if !members.is_empty() && !raft.is_initialized().await.map_err(io::Error::other)? {
-            raft.initialize(members).await.map_err(io::Error::other)?;
+        if !admission.founders.is_empty() && !raft.is_initialized().await.map_err(io::Error::other)? {
+            raft.initialize(admission.founders.clone()).await.map_err(io::Error::other)?;
         }
         let (tasks, alarm) = (Tasks::default(), state.alarm().clone());
         tasks.spawn(
@@ -113,6 +129,7 @@ impl Node {
         );
         Ok(Arc::new(Self {
             identity,
+            admission,
             raft,
             state,
             log,
@@ -128,6 +145,11 @@ impl Node {
     /// This member and its cluster.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The number of this node's data folder.
+    pub fn folder(&self) -> u64 {
+        self.peers.gate().card().folder
     }
 
     /// The replicated state.
@@ -217,21 +239,6 @@ impl Node {
     /// What the node noted of its own running.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
-    }
-
-    /// Whether a caller on the peer port is one of ours, or a stranger who may ask who it is, and in which version to
-    /// speak with it.
-    pub(super) fn admit(&self, hello: &Hello) -> Result<Version, Refused> {
-        let refused = |why: &str| Err(Refused { why: why.into(), needed: None });
-        if !hello.is_of_stranger() {
-            if hello.cluster != self.identity.cluster {
-                return refused("it belongs to another cluster");
-            }
-            if hello.to != self.identity.member {
-                return refused("it looks for another member");
-            }
-        }
-        hello::agree(hello, self.state.versions())
     }
 
     fn clock(&self) -> MutexGuard<'_, ClusterClock> {
@@ -338,8 +345,8 @@ impl Node {
                         }
                         asked = true;
                         let answer = channel.call(&request, left).await;
-                        if let Ok(PeerResponse::Removed) = answer {
-                            self.statistics.removed();
+                        let refusal = answer.as_ref().err().and_then(dismissed).map(|told| told.refusal);
+                        if refusal == Some(Refusal::Removed) {
                             return Err(NodeError::Stopped("it was removed from its cluster".into()));
                         }
                         Ok(answer.unwrap_or_else(|error| PeerResponse::Failed(error.to_string())))

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::identity::Identity;
+use super::membership::admission::Admission;
 use super::node::Node;
 use super::state::machine::Observer;
-use super::storage::{Identity, Storage};
+use super::storage::Storage;
 use super::tuning::Tuning;
 use super::types::Peer;
 use crate::keyspace::Memory;
@@ -22,6 +24,9 @@ pub async fn alone(folder: &Path, observer: Arc<dyn Observer>) -> Arc<Node> {
         snapshot_count: 1000,
         history: Memory::from(10),
     };
-    let storage = Storage::open(folder).unwrap();
-    Node::start(storage, identity, members, &tuning, observer).await.unwrap()
+    let mut storage = Storage::open(folder).unwrap();
+    let folders = BTreeMap::from([(1, storage.folder_id)]);
+    let admission = Admission { identity, incarnation: 7, folders, founds: true, founders: members };
+    storage.admit(admission).unwrap();
+    Node::start(storage, &tuning, observer).await.unwrap()
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use openraft::async_runtime::WatchReceiver;
-use tokio::sync::watch;
 
 use super::latency::{Latency, Rates};
 use super::metrics::Metrics;
@@ -24,7 +23,6 @@ pub struct Statistics {
     followers: Mutex<BTreeMap<u64, Latency>>,
     heard: Mutex<Instant>,
     leading: Mutex<(Timestamp, Instant)>,
-    removed: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
 
@@ -39,7 +37,6 @@ impl Statistics {
             followers: Mutex::default(),
             heard: Mutex::new(Instant::now()),
             leading: Mutex::new((wall_time(), Instant::now())),
-            removed: watch::Sender::new(false),
             metrics,
         }
     }
@@ -96,16 +93,6 @@ impl Statistics {
     pub fn leading_since(&self) -> (Timestamp, Duration) {
         let (wall, at) = *lock(&self.leading);
         (wall, at.elapsed())
-    }
-
-    /// Another member says that this one was removed from the cluster.
-    pub fn removed(&self) {
-        self.removed.send_replace(true);
-    }
-
-    /// Follows whether this node was told that it was removed.
-    pub fn removal(&self) -> watch::Receiver<bool> {
-        self.removed.subscribe()
     }
 }
 

@@ -55,6 +55,19 @@ impl Node {
         }
     }
 
+    /// What this node waits for, in words, when it gets nothing done.
+    pub fn waits_for(&self) -> String {
+        let told = self.peers.gate().told();
+        let refused: Vec<String> =
+            told.values().map(|r| format!("member {:x} refuses it: {}", r.by, r.refusal)).collect();
+        let leader = match (self.leader(), self.acting_leader()) {
+            (_, Some(leader)) => format!("member {leader:x} leads, but has not answered yet"),
+            (Some(leader), None) => format!("member {leader:x} led, and is not heard any more"),
+            (None, None) => "a majority of the members must be there to elect one".into(),
+        };
+        std::iter::once(leader).chain(refused).collect::<Vec<_>>().join("; ")
+    }
+
     /// Bytes of the newest snapshot on disk.
     ///
     /// # Errors

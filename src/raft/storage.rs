@@ -1,34 +1,28 @@
 //! What a node keeps on disk.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::data_version;
-use super::identity::IdentityStore;
+use super::identity::{Identity, IdentityStore};
 use super::log::store::LogStore;
+use super::membership::admission;
+use super::membership::admission::Admission;
 use super::metrics::Metrics;
+use super::peer::card::Refusal;
 use super::state::snapshot;
 use super::state::snapshot::Folder;
+use super::types::Peer;
 use crate::format::Version;
 
 /// The name under which the identity is kept.
 pub(super) const IDENTITY: &str = "identity";
 
-/// The name under which is kept that the member was removed.
-pub(super) const REMOVED: &str = "removed";
-
-/// Who this data folder belongs to; written once. New fields go to the end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The member's id.
-    pub member: u64,
-    /// The cluster's id.
-    pub cluster: u64,
-}
+/// The name under which is kept for what the cluster has dismissed the member.
+pub(super) const DISMISSED: &str = "dismissed";
 
 /// What a node keeps on disk.
 pub struct Storage {
@@ -40,10 +34,16 @@ pub struct Storage {
     pub(super) version: Version,
     /// Whose it is; `None` in a new data folder.
     pub identity: Option<Identity>,
+    /// The number of this data folder.
+    pub folder_id: u64,
+    /// That the member may take part in raft; `None` before that.
+    pub admission: Option<Admission>,
     /// This run of the node: higher than any before.
     pub run: u64,
-    /// The member was removed from its cluster for good.
-    pub removed: bool,
+    /// The run before, 0 if there was none.
+    pub(super) previous: u64,
+    /// Why the member must not take part any more.
+    pub dismissed: Option<Refusal>,
 }
 
 impl Storage {
@@ -69,16 +69,51 @@ impl Storage {
             let what = format!("damaged {}/state: it does not say whose the log is", data_dir.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
+        let admission = admission::read(&identity_store)?;
+        if admission.is_none() && log.has_vote() {
+            let what =
+                format!("damaged {}/state: it does not say who founded the cluster", data_dir.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let folder_id = admission::folder(&identity_store)?;
+        let previous = identity_store.last_run()?;
         let sessions = newest.map(|path| snapshot::read_meta(&path)).transpose()?.map(|meta| meta.sessions);
         let applied = identity.as_ref().zip(sessions).map_or(0, |(id, sessions)| sessions.newest(id.member));
         let run = identity_store.next_run(applied)?;
-        let removed = identity_store.read(REMOVED)?.unwrap_or_default();
-        Ok(Self { log, identity_store, folder, metrics, version, identity, run, removed })
+        let dismissed = identity_store.read::<Option<Refusal>>(DISMISSED)?.flatten();
+        Ok(Self {
+            log,
+            identity_store,
+            folder,
+            metrics,
+            version,
+            identity,
+            folder_id,
+            admission,
+            run,
+            previous,
+            dismissed,
+        })
     }
 
-    /// Whether raft has never run with it, even if it is known already whose it is.
-    pub fn is_blank(&self) -> bool {
-        !self.log.has_vote()
+    /// The members in the newest snapshot: of a folder that was made from a backup, the first ones.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read.
+    pub fn members(&self) -> io::Result<BTreeMap<u64, Peer>> {
+        let Some(path) = self.folder.newest()? else { return Ok(BTreeMap::new()) };
+        let meta = snapshot::read_meta(&path)?;
+        Ok(meta.membership.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect())
+    }
+
+    /// Lets the member take part in raft from now on; durable when this returns.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn admit(&mut self, admission: Admission) -> io::Result<()> {
+        admission::write(&self.identity_store, &admission)?;
+        self.admission = Some(admission);
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ pub use watch::hub::{Interest, Subscription};
 pub use watch::mailbox::{End, Told};
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 use std::time::Instant;
 
@@ -78,6 +78,8 @@ pub struct Store {
     gets: Gets,
     copies: Arc<Semaphore>,
     threads: Threads,
+    /// The cluster knows this member's name since this start.
+    published: AtomicBool,
 }
 
 /// Reads that this node answered by itself.
@@ -124,10 +126,21 @@ impl Store {
             gets,
             copies,
             threads,
+            published: AtomicBool::new(false),
         });
         tokio::spawn(expire::run(store.clone(), stop.clone()));
         tokio::spawn(members::version::run(store.clone(), stop.clone()));
         Ok(store)
+    }
+
+    /// The cluster knows this member's name and where it serves.
+    fn has_published(&self) {
+        self.published.store(true, Ordering::Release);
+    }
+
+    /// Whether the cluster knows this member's name and where it serves; before that it is not ready.
+    pub fn is_published(&self) -> bool {
+        self.published.load(Ordering::Acquire)
     }
 
     /// The raft member behind the store.

@@ -1,10 +1,9 @@
 //! A store node from its settings to its end: bind, start, publish, serve, drain.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
@@ -15,7 +14,7 @@ use url::Url;
 use super::bootstrap::discovery;
 use super::bootstrap::discovery::DiscoveryError;
 use super::bootstrap::join;
-use super::bootstrap::join::{JoinError, Origin};
+use super::bootstrap::join::JoinError;
 use super::http;
 use super::limits::{self, Limits, TooFewFiles};
 use super::metrics::counters::Metrics;
@@ -24,11 +23,14 @@ use super::threads::Threads;
 use super::{Store, StoreError};
 use crate::config::{Bootstrap, StoreSettings};
 use crate::format::{Version, highest};
-use crate::keyspace::{Command, Memory};
-use crate::raft::{self, Identity, Node, Storage, Tuning};
+use crate::keyspace::{Command, KeyError, MemberError, Memory};
+use crate::raft::{self, Candidate, EnterError, Node, Refusal, Storage, Tuning};
 
 /// How long a stopping leader waits for another to take over.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(3);
+
+/// How often it is said again what a starting node waits for.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// How long open requests have to finish when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -95,6 +97,22 @@ pub enum RunError {
         /// The highest version that this process can do.
         can: Version,
     },
+    /// The member has lost its data folder, or its folder is not what the cluster knows.
+    #[error("{0}")]
+    Lost(EnterError),
+    /// The node cannot take part.
+    #[error("{0}")]
+    Enter(EnterError),
+    /// The cluster has nothing more to do with the member.
+    #[error("{}", dismissed(*member, folder, *why))]
+    Dismissed {
+        /// The member.
+        member: u64,
+        /// Where its data lies.
+        folder: String,
+        /// The reason that the others gave.
+        why: Refusal,
+    },
     /// Raft stopped: the disk failed, or what it holds is damaged.
     #[error("the store has stopped to protect its data: {0}")]
     Failed(String),
@@ -115,9 +133,9 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let limits = Limits::new(limits::raise_open_files(), settings.max_connections)?;
     let client_listeners = bind(&settings.listen_client).await?;
-    let peers = bind(&settings.listen_peer).await?;
-    let (pending, node) = tokio::select! {
-        started = start(&settings) => started?,
+    let peers: Vec<_> = bind(&settings.listen_peer).await?.into_iter().map(Arc::new).collect();
+    let (pending, node, run) = tokio::select! {
+        started = start(&settings, &peers) => started?,
         // It may be waiting for a cluster to join or for other first members.
         () = stop.cancelled() => return Ok(()),
     };
@@ -146,7 +164,8 @@ pub async fn run(
     }
 
     let serve = async {
-        publish(&store, &settings).await?;
+        publish(&store, &settings, run).await?;
+        store.has_published();
         announce(&settings, id.cluster);
         ready();
         std::future::pending().await
@@ -155,10 +174,10 @@ pub async fn run(
         result = serve => result,
         needed = node.state().versions().needed() => Err(RunError::Outgrown { needed, can: highest() }),
         reason = node.failed() => Err(RunError::Failed(reason)),
-        noted = node.removed() => {
+        noted = node.dismissed() => {
             let folder = settings.data_dir.display().to_string();
             Err(match noted {
-                Ok(()) => RunError::Removed { member: id.member, folder },
+                Ok(why) => ended(id.member, folder, why),
                 Err(cause) => RunError::Data { folder, cause },
             })
         }
@@ -201,7 +220,10 @@ fn announce(settings: &StoreSettings, cluster: u64) {
     tracing::info!("ready to serve client requests");
 }
 
-async fn start(settings: &StoreSettings) -> Result<(Arc<Pending>, Arc<Node>), RunError> {
+async fn start(
+    settings: &StoreSettings,
+    peers: &[Arc<TcpListener>],
+) -> Result<(Arc<Pending>, Arc<Node>, u64), RunError> {
     let unusable =
         |cause: io::Error| RunError::Data { folder: settings.data_dir.display().to_string(), cause };
     let folder = settings.data_dir.clone();
@@ -216,9 +238,10 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Pending>, Arc<Node>), Ru
         );
         storage.force_new_cluster(&settings.advertise_peer).map_err(unusable)?;
     }
-    let Origin { identity, founders } = origin(settings, &storage).await?;
+    let member = admit(settings, &mut storage, peers).await?;
+    let run = storage.run;
     let metrics = Metrics::new(storage.metrics().registry()).map_err(io::Error::other).map_err(unusable)?;
-    let pending = Pending::new(identity.member, storage.run, settings.max_watchers, metrics);
+    let pending = Pending::new(member, run, settings.max_watchers, metrics);
     let pending = pending.map(Arc::new).map_err(unusable)?;
     let tuning = Tuning {
         heartbeat: settings.heartbeat,
@@ -226,56 +249,128 @@ async fn start(settings: &StoreSettings) -> Result<(Arc<Pending>, Arc<Node>), Ru
         snapshot_count: settings.snapshot_count,
         history: Memory { events: settings.history_events, bytes: settings.history_bytes },
     };
-    let node = Node::start(storage, identity, founders, &tuning, pending.clone()).await.map_err(unusable)?;
-    Ok((pending, node))
+    let node = Node::start(storage, &tuning, pending.clone()).await.map_err(unusable)?;
+    Ok((pending, node, run))
 }
 
-/// Who this node is, and with whom it founds its cluster.
-async fn origin(settings: &StoreSettings, storage: &Storage) -> Result<Origin, RunError> {
-    let known = |identity: &Identity| Origin { identity: identity.clone(), founders: BTreeMap::new() };
-    let settings = match &storage.identity {
-        Some(identity) if storage.removed => {
-            let folder = settings.data_dir.display().to_string();
-            return Err(RunError::Removed { member: identity.member, folder });
-        }
-        Some(identity) if settings.bootstrap != Bootstrap::Listed && !storage.is_blank() => {
+/// Who this node is; returns once it may take part in raft, which may take any time.
+async fn admit(
+    settings: &StoreSettings,
+    storage: &mut Storage,
+    peers: &[Arc<TcpListener>],
+) -> Result<u64, RunError> {
+    let folder = || settings.data_dir.display().to_string();
+    let known = storage.admission.as_ref().map(|admission| admission.identity.member);
+    if let (Some(why), Some(member)) = (storage.dismissed, known) {
+        return Err(ended(member, folder(), why));
+    }
+    if let Some(member) = known {
+        if settings.bootstrap != Bootstrap::Listed {
             tracing::info!("there is data already: discovery is not asked");
-            return Ok(known(identity));
         }
-        Some(_) | None => &discovery::resolve(settings).await?,
-    };
-    let founds = settings.found_cluster && settings.join.is_none();
-    match &storage.identity {
-        // The first start may have ended before the first members were written: then they are written now.
-        Some(identity) if founds => {
-            let found = join::found(settings);
-            Ok(if found.identity == *identity { found } else { known(identity) })
-        }
-        Some(identity) => Ok(known(identity)),
-        None if founds => Ok(join::found(settings)),
-        None => Ok(join::newcomer(settings).await?),
+        return Ok(member);
+    }
+    let candidate = candidate(settings, storage).await?;
+    let member = candidate.identity.member;
+    let admission = raft::enter(storage, peers, candidate).await.map_err(|error| match error {
+        EnterError::Lost(_) => RunError::Lost(error),
+        EnterError::Removed(member) => RunError::Removed { member, folder: folder() },
+        EnterError::Disk(cause) => RunError::Data { folder: folder(), cause },
+        error => RunError::Enter(error),
+    })?;
+    let admitted = admission.identity.member;
+    if admitted != member {
+        tracing::info!(member = format!("{admitted:x}"), "added to the cluster anew, as another member");
+    }
+    storage.admit(admission).map_err(|cause| RunError::Data { folder: folder(), cause })?;
+    Ok(admitted)
+}
+
+/// Who a node is that has not taken part yet, and whom it asks.
+async fn candidate(settings: &StoreSettings, storage: &Storage) -> Result<Candidate, RunError> {
+    if let Some(identity) = &storage.identity {
+        // The folder was made from a backup.
+        let members = storage.members();
+        let members = members
+            .map_err(|cause| RunError::Data { folder: settings.data_dir.display().to_string(), cause })?;
+        let (peer_urls, with_all) = (settings.advertise_peer.clone(), settings.found_with_all);
+        return Ok(Candidate { identity: identity.clone(), peer_urls, members, founds: true, with_all });
+    }
+    let settings = &discovery::resolve(settings).await?;
+    if settings.found_cluster && settings.join.is_none() {
+        return Ok(join::found(settings));
+    }
+    Ok(join::newcomer(settings).await?)
+}
+
+/// The error with which a node ends with which its cluster has nothing more to do.
+fn ended(member: u64, folder: String, why: Refusal) -> RunError {
+    match why {
+        Refusal::Removed => RunError::Removed { member, folder },
+        why => RunError::Dismissed { member, folder, why },
     }
 }
 
-/// Makes name and client URLs known to the cluster; waits for a leader as long as it takes.
-async fn publish(store: &Store, settings: &StoreSettings) -> Result<(), RunError> {
-    loop {
-        let command = Command::Publish {
-            id: store.node().identity().member,
-            name: settings.name.clone(),
-            client_urls: settings.advertise_client.clone(),
-            version: highest(),
-            #[cfg(debug_assertions)]
-            remark: crate::format::remark("published"),
-        };
-        match store.propose(command).await {
-            Ok(_) => return Ok(()),
-            Err(StoreError::TimedOut | StoreError::NoLeader | StoreError::Busy) => {
-                tracing::info!("waiting for a leader")
+/// What a node says at its end with which its cluster has nothing more to do, and what is to be done.
+fn dismissed(member: u64, folder: &str, why: Refusal) -> String {
+    let again = format!(
+        "remove it (muster member remove {member:x}), empty {folder} and add it anew (muster member add, or --join)"
+    );
+    match why {
+        Refusal::OtherFounding(_) => format!(
+            "member {member:x} belongs to an earlier founding of its cluster: another one was founded without it, and has \
+             nothing to do with what it holds. Its data stays in {folder}: save what is needed of it (muster backup \
+             --data-dir {folder} FILE), then empty the folder and start it again to be taken into the new cluster"
+        ),
+        Refusal::OtherMember(wanted) => format!(
+            "the data in {folder} is that of member {member:x}, but the cluster looks for member {wanted:x} here: every \
+             machine needs a data folder of its own. Give {wanted:x} its own folder back, or {again}"
+        ),
+        why => format!(
+            "the cluster has nothing more to do with member {member:x}: {why}. Give its newest data back, or {again}"
+        ),
+    }
+}
+
+/// Makes folder, run, name and client URLs known to the cluster; waits for a leader as long as it takes.
+async fn publish(store: &Store, settings: &StoreSettings, run: u64) -> Result<(), RunError> {
+    let id = store.node().identity().member;
+    let folder = store.node().folder();
+    let published = Command::Publish {
+        id,
+        name: settings.name.clone(),
+        client_urls: settings.advertise_client.clone(),
+        version: highest(),
+        #[cfg(debug_assertions)]
+        remark: crate::format::remark("published"),
+    };
+    let commands = [Command::Introduce { id, folder, run }, published];
+    let mut said: Option<(String, Instant)> = None;
+    for command in commands {
+        loop {
+            match store.propose(command.clone()).await {
+                Ok(_) => break,
+                Err(StoreError::Refused(refusal)) => {
+                    if refusal.error == KeyError::Member(MemberError::OtherFolder) {
+                        return Err(ended(id, settings.data_dir.display().to_string(), Refusal::OtherFolder));
+                    }
+                    // Whoever was removed hears of it otherwise.
+                    break;
+                }
+                Err(StoreError::TimedOut | StoreError::NoLeader | StoreError::Busy) => {
+                    let waiting = store.node().waits_for();
+                    let news =
+                        said.as_ref().is_none_or(|(what, at)| *what != waiting || at.elapsed() >= SAY_EVERY);
+                    if news {
+                        tracing::info!("waiting for a leader: {waiting}");
+                        said = Some((waiting, Instant::now()));
+                    }
+                }
+                Err(error) => return Err(RunError::Failed(error.to_string())),
             }
-            Err(error) => return Err(RunError::Failed(error.to_string())),
         }
     }
+    Ok(())
 }
 
 /// Has another runtime's threads hear of a listener's connections.

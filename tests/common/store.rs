@@ -41,6 +41,15 @@ impl Cluster {
 
     /// As [`Cluster::start`]; before they start, `prepare` is called with each node's arguments.
     pub fn start_prepared(count: usize, more: &[&str], prepare: impl Fn(&[String])) -> Self {
+        let mut cluster = Self::prepare(count, more);
+        cluster.nodes.iter().for_each(|node| prepare(&node.arguments));
+        cluster.nodes.iter_mut().for_each(Node::launch);
+        cluster.nodes.iter_mut().for_each(Node::wait_until_healthy);
+        cluster
+    }
+
+    /// `count` nodes with further arguments that know of each other, and are not started yet.
+    pub fn prepare(count: usize, more: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder for the nodes' data");
         let ports = free_ports(count * 2);
         let peer = |i: usize| format!("http://127.0.0.1:{}", ports[count + i]);
@@ -50,11 +59,7 @@ impl Cluster {
         let more = [first.as_slice(), more].concat();
         let node = |i: usize| Node::new(i, folder.path(), [ports[i], ports[count + i]], &more);
         let nodes = (0..count).map(node).collect();
-        let mut cluster = Self { nodes, folder };
-        cluster.nodes.iter().for_each(|node| prepare(&node.arguments));
-        cluster.nodes.iter_mut().for_each(Node::launch);
-        cluster.nodes.iter_mut().for_each(Node::wait_until_healthy);
-        cluster
+        Self { nodes, folder }
     }
 
     /// One node more, not started yet, and its place.
@@ -154,6 +159,11 @@ impl Node {
         let flag = self.arguments.iter().position(|word| word == "--initial-cluster");
         let value = flag.and_then(|at| self.arguments.get(at + 1));
         value.cloned().unwrap_or_default()
+    }
+
+    /// Where its data lies.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
     }
 
     /// Removes its data, as when a disk is lost.

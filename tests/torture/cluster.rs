@@ -51,6 +51,8 @@ pub struct Node {
     pub may_fail: bool,
     /// It was or may have been removed from the cluster.
     pub may_leave: bool,
+    /// Its data folder is not the one that the cluster knows: it must end.
+    pub refused: bool,
     /// A client URL of the cluster that it is to join, once it does not belong to the first members any more.
     pub join: Option<String>,
 }
@@ -69,6 +71,7 @@ impl Cluster {
                 paused: false,
                 may_fail: false,
                 may_leave: false,
+                refused: false,
                 join: None,
             })
             .collect();
@@ -217,6 +220,43 @@ impl Cluster {
         }
     }
 
+    /// Whether a node was started and not ended since.
+    pub fn is_started(&self, node: usize) -> bool {
+        self.nodes[node].child.is_some()
+    }
+
+    /// The status with which a node has ended by itself.
+    pub fn ended(&mut self, node: usize) -> Option<i32> {
+        let status = self.nodes[node].child.as_mut()?.try_wait().expect("the node's state")?;
+        status.code()
+    }
+
+    /// Has the others remove a node that was refused, however long it takes; it joins anew with an empty folder.
+    ///
+    /// # Errors
+    /// They do not do it in time.
+    pub fn leave(&mut self, node: usize) -> Result<(), String> {
+        let name = format!("n{node}");
+        let mut watch = Stopwatch::start();
+        loop {
+            self.remove_member(node);
+            let other = (node + 1) % self.count();
+            let list = self.nodes[other].ask("/v2/members?quorum=true").map(|list| list.json());
+            let members = list.ok().and_then(|list| list["members"].as_array().cloned());
+            if members.is_some_and(|members| !members.iter().any(|member| member["name"] == name.as_str())) {
+                break;
+            }
+            if watch.passed() > LIMIT {
+                return Err(format!("n{node} was refused, and the others do not remove it"));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        self.nodes[node].child = None;
+        self.nodes[node].refused = false;
+        self.join_again(node);
+        Ok(())
+    }
+
     /// Starts a node that has ended because it was removed with an empty folder.
     fn join_again(&mut self, node: usize) {
         std::fs::remove_dir_all(self.data(node)).expect("the data of a member that was removed");
@@ -235,6 +275,10 @@ impl Cluster {
             self.network.limit(node, None);
             if self.nodes[node].paused {
                 self.pause(node, false);
+            }
+            // What becomes of it is seen to elsewhere.
+            if self.nodes[node].refused {
+                continue;
             }
             if self.nodes[node].may_fail {
                 self.kill(node);

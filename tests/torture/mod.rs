@@ -7,6 +7,7 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod driver;
+pub mod folders;
 pub mod history;
 pub mod lifetimes;
 pub mod model;

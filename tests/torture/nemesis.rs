@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::chance::Chance;
 use super::cluster::Cluster;
+use super::folders;
 use super::network::Loss;
 
 /// Kinds of faults.
@@ -46,9 +47,15 @@ pub enum Fault {
     Disk,
     /// A member is removed; it joins anew with an empty folder.
     Member,
+    /// The folder of a node is emptied; refused, it is removed and joins anew.
+    Empty,
+    /// The folder of a node is replaced by an older copy of itself; refused, it is removed and joins anew.
+    OldCopy,
+    /// The folders of two nodes are gone at once; both are refused, one gets its own back, the other joins anew.
+    TwoEmpty,
 }
 
-const ALL: [Fault; 17] = [
+const ALL: [Fault; 20] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::KillAll,
@@ -66,6 +73,9 @@ const ALL: [Fault; 17] = [
     Fault::Clocks,
     Fault::Disk,
     Fault::Member,
+    Fault::Empty,
+    Fault::OldCopy,
+    Fault::TwoEmpty,
 ];
 
 /// The torturer.
@@ -98,6 +108,7 @@ impl Nemesis {
         }
         let most = if self.chance.percent(20) { 5000 } else { 1500 };
         std::thread::sleep(self.chance.between(Duration::from_millis(100), Duration::from_millis(most)));
+        folders::see_refused(cluster)?;
         cluster.heal()?;
         self.losses.clear();
         tell("healed");
@@ -153,6 +164,9 @@ impl Nemesis {
             Fault::Clocks => (0..cluster.count()).for_each(|node| cluster.shift_clock(node, self.hours())),
             Fault::Disk => cluster.spoil_disk(node),
             Fault::Member => cluster.remove_member(node),
+            Fault::Empty => folders::empty(cluster, node),
+            Fault::OldCopy => folders::older_copy(cluster, node),
+            Fault::TwoEmpty => folders::empty_two(cluster, node),
         }
         format!("{fault:?} n{node}")
     }

@@ -26,6 +26,8 @@ pub struct StoreFragment {
     pub initial_cluster: Option<String>,
     /// `new` or `existing`.
     pub initial_cluster_state: Option<String>,
+    /// With how many of the first members a cluster is founded: `majority` or `all`.
+    pub found_with: Option<String>,
     /// Keeps clusters with the same URLs apart.
     pub initial_cluster_token: Option<String>,
     /// Log entries between snapshots.

@@ -33,6 +33,8 @@ pub struct StoreSettings {
     pub bootstrap: Bootstrap,
     /// Whether the first members found a new cluster.
     pub found_cluster: bool,
+    /// Whether they wait for each other until all are there; else a majority of them is enough.
+    pub found_with_all: bool,
     /// Keeps clusters with the same URLs apart.
     pub token: String,
     /// Log entries between snapshots.
@@ -126,6 +128,7 @@ impl TryFrom<StoreFragment> for StoreSettings {
             initial_cluster,
             bootstrap,
             found_cluster,
+            found_with_all: founds_with_all(f.found_with.as_deref())?,
             token: f.initial_cluster_token.unwrap_or_else(|| TOKEN.into()),
             snapshot_count: positive("snapshot_count", f.snapshot_count, SNAPSHOT_COUNT)?,
             heartbeat,
@@ -152,6 +155,15 @@ fn founds(state: Option<&str>) -> Result<bool, ConfigError> {
         Some(other) => {
             Err(bad("initial_cluster_state", format!("\"{other}\" must be \"new\" or \"existing\"")))
         }
+    }
+}
+
+/// Whether a cluster is founded with all first members or with a majority of them.
+fn founds_with_all(with: Option<&str>) -> Result<bool, ConfigError> {
+    match with {
+        None | Some("majority") => Ok(false),
+        Some("all") => Ok(true),
+        Some(other) => Err(bad("found_with", format!("\"{other}\" must be \"majority\" or \"all\""))),
     }
 }
 
@@ -271,6 +283,8 @@ mod tests {
         assert!(e.contains("election_timeout"), "{e}");
         let e = settings(|f| f.listen_client_urls = Some(vec!["localhost:2379".into()])).unwrap_err();
         assert!(e.contains("listen_client_urls"), "{e}");
+        let e = settings(|f| f.found_with = Some("some".into())).unwrap_err();
+        assert!(e.contains("found_with") && e.contains("majority"), "{e}");
         let e = settings(|f| f.initial_cluster_state = Some("old".into())).unwrap_err();
         assert!(e.contains("existing"), "{e}");
     }

@@ -181,7 +181,10 @@ impl Roster {
     pub(in crate::keyspace) fn found(&mut self, incarnation: u64, folders: &BTreeMap<u64, u64>) {
         self.incarnation = incarnation;
         for (id, seat) in &mut self.members {
-            (seat.folder, seat.run) = (folders.get(id).copied().unwrap_or_default(), 0);
+            let folder = folders.get(id).copied().unwrap_or_default();
+            if seat.folder != folder {
+                (seat.folder, seat.run) = (folder, 0);
+            }
         }
     }
 

@@ -8,9 +8,10 @@ use openraft::async_runtime::WatchReceiver;
 
 use super::progress::Progress;
 use crate::raft::node::{Node, NodeError};
+use crate::raft::peer::card::Refusal;
 use crate::raft::peer::network::Lane;
 use crate::raft::peer::wire::{Introduction, PeerRequest, PeerResponse};
-use crate::raft::storage::REMOVED;
+use crate::raft::storage::DISMISSED;
 use crate::raft::types::Peer;
 
 /// How long a change of the leader may take.
@@ -105,11 +106,12 @@ impl Node {
     /// Waits until member `id` is dropped as far as this node can know, for `limit` at most. `true` when it is.
     pub async fn wait_dropped(&self, id: u64, limit: Duration) -> bool {
         let mut applied = self.state().applied();
-        let mut removal = self.statistics().removal();
+        let mut dismissal = self.peers.gate().dismissal();
         let dropped = async { while !self.has_dropped(id) && applied.changed().await.is_ok() {} };
         let told = async {
             // Whoever is removed itself never hears of the end of it but from others.
-            if id != self.identity().member || removal.wait_for(|removed| *removed).await.is_err() {
+            let removed = |why: &Option<Refusal>| *why == Some(Refusal::Removed);
+            if id != self.identity().member || dismissal.wait_for(removed).await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
@@ -132,21 +134,27 @@ impl Node {
         let peer = |id: &u64, peer_urls: &[String]| Peer { name: name(id), peer_urls: peer_urls.to_vec() };
         let members: BTreeMap<u64, Peer> =
             roster.iter().map(|(id, seat)| (*id, peer(id, &seat.peer_urls))).collect();
-        let started = member.is_some_and(|id| replica.keyspace.members().get(id).is_some());
-        Introduction { cluster: self.identity().cluster, member, started, members }
+        Introduction { cluster: self.identity().cluster, member, members }
     }
 
-    /// Resolves when the cluster has removed this node for good; that is on disk then.
+    /// Resolves when the cluster has nothing more to do with this node, with the reason; that is on disk then, unless
+    /// it is one that passes.
     ///
     /// # Errors
     /// The disk fails.
-    pub async fn removed(&self) -> io::Result<()> {
-        if self.statistics().removal().wait_for(|removed| *removed).await.is_err() {
-            std::future::pending::<()>().await;
+    pub async fn dismissed(&self) -> io::Result<Refusal> {
+        let mut dismissal = self.peers.gate().dismissal();
+        let refusal = match dismissal.wait_for(Option::is_some).await.map(|why| *why) {
+            Ok(Some(refusal)) => refusal,
+            Ok(None) | Err(_) => std::future::pending().await,
+        };
+        if matches!(refusal, Refusal::OtherMember(_)) {
+            return Ok(refusal);
         }
         let identity_store = self.identity_store.clone();
-        tokio::task::spawn_blocking(move || identity_store.write(REMOVED, &true))
+        tokio::task::spawn_blocking(move || identity_store.write(DISMISSED, &Some(refusal)))
             .await
-            .map_err(io::Error::other)?
+            .map_err(io::Error::other)??;
+        Ok(refusal)
     }
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 use openraft::storage::RaftLogStorage;
 
 use super::folder;
+use crate::raft::identity::Identity;
 use crate::raft::state::sessions::Sessions;
 use crate::raft::state::snapshot;
 use crate::raft::state::snapshot::Meta;
-use crate::raft::storage::{IDENTITY, Identity, Storage};
+use crate::raft::storage::{IDENTITY, Storage};
 use crate::raft::types::{CommittedLeader, RaftLogId, RaftMembership};
 
 /// Copies what a node that does not run holds into a new data folder, with ids of its own and without a membership in

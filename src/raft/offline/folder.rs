@@ -10,11 +10,12 @@ use openraft::{EntryPayload, Membership, RaftLogReader};
 
 use crate::keyspace::auth::Auth;
 use crate::keyspace::{Frozen, Keyspace};
+use crate::raft::identity::Identity;
 use crate::raft::state::machine::{Observer, Outcome, StateMachine};
 use crate::raft::state::sessions::Sessions;
 use crate::raft::state::snapshot;
 use crate::raft::state::snapshot::Meta;
-use crate::raft::storage::{IDENTITY, Identity, Storage};
+use crate::raft::storage::{IDENTITY, Storage};
 use crate::raft::types::{CommittedLeader, Peer, RaftLogId, RaftMembership};
 
 /// Makes the data folder of one of the first `members` of a new cluster that starts with this keyspace. All of them

@@ -7,8 +7,10 @@ use openraft::{EntryPayload, LogId, Membership};
 
 use crate::clock::{Stamp, wall_nanos};
 use crate::keyspace::{Command, batch};
+use crate::raft::membership::admission::Admission;
+use crate::raft::peer::card::Refusal;
 use crate::raft::state::snapshot;
-use crate::raft::storage::{REMOVED, Storage};
+use crate::raft::storage::{DISMISSED, Storage};
 use crate::raft::types::{Peer, Proposal, RaftEntry, RaftLogId, RaftMembership, Ticket};
 
 impl Storage {
@@ -20,7 +22,8 @@ impl Storage {
     /// There is no data, or the disk fails.
     pub fn force_new_cluster(&mut self, peer_urls: &[String]) -> io::Result<()> {
         let nothing = || io::Error::new(io::ErrorKind::NotFound, "there is no data to start a cluster from");
-        let me = self.identity.as_ref().ok_or_else(nothing)?.member;
+        let identity = self.identity.clone().ok_or_else(nothing)?;
+        let me = identity.member;
         let saved = match self.folder.newest()? {
             Some(path) => Some(snapshot::read_meta(&path)?),
             None => None,
@@ -34,8 +37,11 @@ impl Storage {
         let peer = known.as_ref().and_then(|membership| membership.get_node(&me)).cloned();
         let peer = peer.unwrap_or_else(|| Peer { name: String::new(), peer_urls: peer_urls.to_vec() });
 
-        let command = Command::KeepOnlyMember { id: me, peer_urls: peer.peer_urls.clone() };
-        let commands = batch::encode(&[command], self.version).map_err(io::Error::other)?.into();
+        let incarnation = crate::raft::unique()?;
+        let folders = BTreeMap::from([(me, self.folder_id)]);
+        let alone = Command::KeepOnlyMember { id: me, peer_urls: peer.peer_urls.clone() };
+        let founded = Command::Found { incarnation, folders: folders.clone() };
+        let commands = batch::encode(&[alone, founded], self.version).map_err(io::Error::other)?.into();
         // The clock's reading of the data is kept: time does not go back for a stamp that is older.
         let at = Stamp { clock: i64::MIN, wall: wall_nanos() };
         // A run of its own, between the earlier ones and this one.
@@ -49,9 +55,12 @@ impl Storage {
             RaftEntry { log_id: place(1), payload: EntryPayload::Membership(alone) },
             RaftEntry { log_id: place(2), payload: EntryPayload::Normal(Proposal { at, ticket, commands }) },
         ];
+        // From here on it is another founding, with which the members that it had have nothing to do.
+        let founders = BTreeMap::new();
+        self.admit(Admission { identity, incarnation, folders, founds: true, founders })?;
+        self.identity_store.write(DISMISSED, &None::<Refusal>)?;
+        self.dismissed = None;
         self.log.append_durably(last, &entries)?;
-        self.identity_store.write(REMOVED, &false)?;
-        self.removed = false;
         Ok(())
     }
 }

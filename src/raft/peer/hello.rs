@@ -6,6 +6,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use super::card::{Card, Dismissal};
 use crate::format::{LOWEST, Version, highest};
 use crate::raft::versions::Versions;
 
@@ -41,10 +42,8 @@ pub fn check_preface(preface: &[u8; PREFACE.len()]) -> io::Result<()> {
 /// must be nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The cluster both must belong to.
-    pub cluster: u64,
     /// The caller.
-    pub from: u64,
+    pub card: Card,
     /// Whom the caller means to reach.
     pub to: u64,
     /// The lowest version that the caller speaks.
@@ -62,6 +61,8 @@ pub enum Welcome {
     Agreed {
         /// The version.
         version: Version,
+        /// Who was called.
+        card: Card,
     },
     /// The connection ends.
     Refused {
@@ -70,6 +71,8 @@ pub enum Welcome {
         /// The version that the cluster has reached, when the caller does not know it.
         needed: Option<Version>,
     },
+    /// The connection ends: who was called has nothing to do with the caller.
+    Unwelcome(Dismissal),
 }
 
 /// A refusal, as the caller's error.
@@ -89,19 +92,19 @@ impl From<Refused> for io::Error {
 }
 
 impl Hello {
-    /// From `from` to `to`, both of `cluster`; versions are told by [`Hello::speaking`].
-    pub fn new(cluster: u64, from: u64, to: u64) -> Self {
-        Self { cluster, from, to, lowest: LOWEST, highest: highest(), reached: LOWEST }
+    /// From the one with this card to `to`; versions are told by [`Hello::speaking`].
+    pub fn new(card: Card, to: u64) -> Self {
+        Self { card, to, lowest: LOWEST, highest: highest(), reached: LOWEST }
     }
 
-    /// How somebody calls who knows neither itself nor the cluster; all it may do is introduce itself.
+    /// How somebody calls who takes no part in raft: it asks who it is, what is known of it, and to be introduced.
     pub fn of_stranger() -> Self {
-        Self::new(0, 0, 0)
+        Self::new(Card::default(), 0)
     }
 
-    /// Whether it comes from somebody who knows neither itself nor the cluster.
+    /// Whether it comes from somebody who takes no part in raft.
     pub fn is_of_stranger(&self) -> bool {
-        self.from == 0
+        self.card.member == 0
     }
 
     /// With what this side knows of versions at present.
@@ -147,12 +150,13 @@ pub fn agree(hello: &Hello, versions: &Versions) -> Result<Version, Refused> {
 /// The other side refuses, or agrees to a version that this cluster has left behind.
 pub fn accept(welcome: Welcome, versions: &Versions) -> Result<Version, Refused> {
     match welcome {
-        Welcome::Agreed { version } if version < versions.reached() || version > highest() => {
+        Welcome::Agreed { version, .. } if version < versions.reached() || version > highest() => {
             let reached = versions.reached();
             let why = format!("that member speaks version {version}, and the cluster is at {reached}");
             Err(Refused { why, needed: None })
         }
-        Welcome::Agreed { version } => Ok(version),
+        Welcome::Agreed { version, .. } => Ok(version),
+        Welcome::Unwelcome(dismissal) => Err(Refused { why: dismissal.to_string(), needed: None }),
         Welcome::Refused { why, needed } => {
             if let Some(needed) = needed {
                 versions.outgrown(needed);
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn the_highest_version_that_both_know_is_spoken() {
         let versions = Versions::of_stranger();
-        let hello = Hello::new(1, 2, 3).speaking(&versions);
+        let hello = Hello::new(Card { member: 2, ..Card::default() }, 3).speaking(&versions);
         assert_eq!(agree(&hello, &versions), Ok(highest()));
         let newer = Hello { highest: NEXT, ..hello.clone() };
         assert_eq!(agree(&newer, &versions), Ok(highest()));
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn who_is_too_old_for_the_cluster_is_told_what_it_needs() {
         let versions = Versions::new(NEXT);
-        let refused = agree(&Hello::new(1, 2, 3), &versions).unwrap_err();
+        let refused = agree(&Hello::new(Card { member: 2, ..Card::default() }, 3), &versions).unwrap_err();
         assert!(refused.why.contains("needs Muster 9.9 or later"), "{refused}");
         let caller = Versions::of_stranger();
         let Refused { why, needed } = refused.clone();
@@ -194,7 +198,8 @@ mod tests {
     #[test]
     fn who_is_called_by_a_cluster_that_has_gone_on_takes_note_and_a_newer_caller_alone_changes_nothing() {
         let versions = Versions::of_stranger();
-        let hello = Hello { lowest: NEXT, highest: NEXT, ..Hello::new(1, 2, 3) };
+        let hello =
+            Hello { lowest: NEXT, highest: NEXT, ..Hello::new(Card { member: 2, ..Card::default() }, 3) };
         assert!(agree(&hello, &versions).is_err());
         assert_eq!(versions.too_new(), None);
         assert!(agree(&Hello { reached: NEXT, ..hello }, &versions).is_err());

@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use url::Url;
 
 use super::channel::{Channel, Connection};
-use super::hello::Hello;
+use super::gate::Gate;
 use super::wire::{CHUNK_BYTES, PeerRequest, PeerResponse};
 use crate::raft::metrics::PeerMetrics;
 use crate::raft::state::machine::{SnapshotFile, StateMachine};
@@ -49,17 +49,21 @@ pub enum Lane {
 pub struct Peers(Arc<Inner>);
 
 struct Inner {
-    cluster: u64,
-    me: u64,
+    gate: Arc<Gate>,
     statistics: Arc<Statistics>,
     state: StateMachine,
     channels: Mutex<HashMap<(u64, Lane), (Peer, Channel)>>,
 }
 
 impl Peers {
-    /// The ways from member `me` of `cluster`, which tell others its reading of the cluster clock in `state`.
-    pub fn new(cluster: u64, me: u64, statistics: Arc<Statistics>, state: StateMachine) -> Self {
-        Self(Arc::new(Inner { cluster, me, statistics, state, channels: Mutex::default() }))
+    /// The ways from the member that `gate` keeps, which tell others its reading of the cluster clock in `state`.
+    pub fn new(gate: Arc<Gate>, statistics: Arc<Statistics>, state: StateMachine) -> Self {
+        Self(Arc::new(Inner { gate, statistics, state, channels: Mutex::default() }))
+    }
+
+    /// Whom this member has to do with.
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
     }
 
     /// The way to `target`, at the addresses that `peer` has.
@@ -72,8 +76,8 @@ impl Peers {
             }
             return channel.clone();
         }
-        let hello = Hello::new(self.0.cluster, self.0.me, target);
-        let channel = Channel::new(hello, addresses(peer), self.0.state.versions().clone());
+        let versions = self.0.state.versions().clone();
+        let channel = Channel::new(target, self.0.gate.clone(), addresses(peer), versions);
         channels.insert((target, lane), (peer.clone(), channel.clone()));
         channel
     }
@@ -118,6 +122,7 @@ struct AppendStatistics {
     target: u64,
     statistics: Arc<Statistics>,
     metrics: PeerMetrics,
+    gate: Arc<Gate>,
 }
 
 impl AppendStatistics {
@@ -125,6 +130,34 @@ impl AppendStatistics {
     fn answered(&self, began: Instant, taken: bool) {
         self.metrics.note(began, taken);
         self.statistics.answered(self.target, taken.then(|| began.elapsed()));
+    }
+
+    /// Keeps in mind how far the member's log agrees with this leader's. Openraft takes for granted that it never says
+    /// less later: it would wait for the entries in between for ever, so such an answer does not reach it.
+    fn judge(
+        &self,
+        answer: AppendEntriesResponse<TypeConfig>,
+        term: u64,
+        prev: Option<u64>,
+        last: Option<u64>,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        let has = match &answer {
+            AppendEntriesResponse::Success => last,
+            AppendEntriesResponse::PartialSuccess(upto) => upto.map(|id| id.index),
+            AppendEntriesResponse::Conflict => {
+                let lost = prev.is_some_and(|prev| self.gate.lacks(self.target, term, prev));
+                if lost {
+                    let what = io::Error::other("the member has lost entries that it had acknowledged");
+                    return Err(unreachable(&what));
+                }
+                None
+            }
+            AppendEntriesResponse::HigherVote(_) => None,
+        };
+        if let Some(has) = has {
+            self.gate.acknowledges(self.target, term, has);
+        }
+        Ok(answer)
     }
 
     /// One did not get onto its way.
@@ -138,7 +171,7 @@ impl Peers {
     fn link(&self, target: u64, node: &Peer, lane: Lane) -> Link {
         let statistics = self.0.statistics.clone();
         let metrics = statistics.metrics().peer(target);
-        let appends = AppendStatistics { target, statistics, metrics };
+        let appends = AppendStatistics { target, statistics, metrics, gate: self.0.gate.clone() };
         Link { target, channel: self.channel(target, node, lane), appends, state: self.0.state.clone() }
     }
 }
@@ -191,12 +224,13 @@ fn append(
 ) -> impl Future<Output = Result<AppendEntriesResponse<TypeConfig>, RpcError>> + Send + use<> {
     let began = Instant::now();
     let sent = connection.send(&request);
+    let (term, prev, last) = place(&request);
     async move {
         let sent = sent.inspect_err(|_| appends.unreached());
         let (bytes, answer) = sent.map_err(|e| unreachable(&e))?;
         appends.statistics.sent(bytes);
         let answer = match tokio::time::timeout(limit, answer).await {
-            Ok(Ok(PeerResponse::Append(answer))) => Ok(answer),
+            Ok(Ok(PeerResponse::Append(answer))) => appends.judge(answer, term, prev, last),
             Ok(Ok(other)) => Err(unreachable(&unexpected(other))),
             Ok(Err(error)) => Err(unreachable(&error)),
             Err(_) => Err(unreachable(&io::ErrorKind::TimedOut.into())),
@@ -204,6 +238,13 @@ fn append(
         appends.answered(began, answer.is_ok());
         answer
     }
+}
+
+/// The leader's term in an AppendEntries, and the indexes of the entry before the first and of the last entry.
+fn place(request: &PeerRequest) -> (u64, Option<u64>, Option<u64>) {
+    let PeerRequest::Append { entries, .. } = request else { return (0, None, None) };
+    let prev = entries.prev_log_id.map(|id| id.index);
+    (entries.vote.leader_id.term, prev, entries.entries.last().map(|entry| entry.log_id.index).or(prev))
 }
 
 impl Link {
@@ -214,10 +255,6 @@ impl Link {
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         match self.channel.call(&request, limit).await {
             Ok(PeerResponse::Vote(answer)) => Ok(answer),
-            Ok(PeerResponse::Removed) => {
-                self.appends.statistics.removed();
-                Err(unreachable(&unexpected(PeerResponse::Removed)))
-            }
             Ok(other) => Err(unreachable(&unexpected(other))),
             Err(error) => Err(unreachable(&error)),
         }
@@ -349,11 +386,13 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-    use super::super::hello::{PREFACE, Welcome};
+    use super::super::card::Card;
+    use super::super::hello::{Hello, PREFACE, Welcome};
     use super::super::wire;
     use super::*;
     use crate::format::CURRENT;
     use crate::keyspace::Memory;
+    use crate::raft::identity::IdentityStore;
     use crate::raft::metrics::Metrics;
     use crate::raft::offline::folder::Nobody;
     use crate::raft::state::snapshot::Folder;
@@ -367,8 +406,10 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
             let mut frames = Framed::new(stream, wire::codec());
-            frames.next().await.unwrap().unwrap();
-            let welcome = Welcome::Agreed { version: CURRENT };
+            let hello = frames.next().await.unwrap().unwrap();
+            let hello = wire::decode::<Hello>(hello).unwrap().1.unwrap();
+            let card = Card { member: hello.to, ..hello.card };
+            let welcome = Welcome::Agreed { version: CURRENT, card };
             frames.send(wire::encode(0, &welcome, CURRENT).unwrap()).await.unwrap();
             Self(frames)
         }
@@ -389,7 +430,10 @@ mod tests {
         let snapshots = Folder::open(folder.to_path_buf()).unwrap();
         let state =
             StateMachine::open(snapshots, Memory::from(10), Arc::new(Nobody), metrics.clone()).unwrap();
-        let peers = Peers::new(1, 1, Arc::new(Statistics::new(metrics)), state);
+        let store = IdentityStore::open(&folder.join("state")).unwrap();
+        let card = Card { cluster: 1, member: 1, incarnation: 1, folder: 1, run: 1, previous: 0 };
+        let gate = Gate::open(card, BTreeMap::new(), state.clone(), store).unwrap();
+        let peers = Peers::new(Arc::new(gate), Arc::new(Statistics::new(metrics)), state);
         let url = format!("http://{}", listener.local_addr().unwrap());
         peers.link(2, &Peer { name: String::new(), peer_urls: vec![url] }, Lane::Log)
     }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::callers::{Crowded, Seat};
+use super::card::{Dismissal, Refusal};
 use super::channel::tune;
 use super::hello::{self, Hello, PREFACE, Refused, Welcome};
 use super::incoming::{Part, Receiver};
@@ -30,7 +31,7 @@ use openraft::alias::SnapshotOf;
 use openraft::raft::AppendEntriesResponse;
 
 /// How long a new connection may take to say who it is.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Requests of one connection that are worked on at a time.
 const OPEN_REQUESTS: usize = 128;
@@ -45,7 +46,7 @@ type Source = FramedRead<OwnedReadHalf, LengthDelimitedCodec>;
 type Sink = FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>;
 
 /// Serves `listener` until `stop`; all its connections have ended then.
-pub async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) {
+pub async fn serve(node: Arc<Node>, listener: Arc<TcpListener>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     accept(&node, &listener, &stop, &connections).await;
     connections.close();
@@ -100,7 +101,7 @@ fn complain(node: &Node, from: IpAddr, member: Option<u64>, why: &dyn std::fmt::
 }
 
 /// Reads the first line, which must be that of a peer.
-async fn greet(stream: &mut TcpStream) -> io::Result<()> {
+pub(super) async fn greet(stream: &mut TcpStream) -> io::Result<()> {
     tune(stream)?;
     let greeting = async {
         let mut preface = [0; PREFACE.len()];
@@ -122,7 +123,7 @@ async fn converse(node: Arc<Node>, mut stream: TcpStream, address: IpAddr, mut s
     let hello = tokio::time::timeout(HELLO_TIMEOUT, source.next()).await?;
     let Some(hello) = hello else { return Ok(()) };
     let hello = wire::decode::<Hello>(hello?)?.1.map_err(io::Error::other)?;
-    let (welcome, version) = welcome(&node, &hello, address, &mut seat);
+    let (welcome, version) = welcome(&node, &hello, address, &mut seat).await;
     sink.send(wire::encode(0, &welcome, LOWEST)?).await?;
     let version = version?;
     if hello.is_of_stranger() {
@@ -143,7 +144,7 @@ async fn answer_requests(
 ) -> io::Result<()> {
     let encode = |number: u64, response: &PeerResponse| wire::encode(number, response, version);
     let mut incoming =
-        Receiver::new(node.callers.transfers.clone(), hello.from, node.state().folder().clone());
+        Receiver::new(node.callers.transfers.clone(), hello.card.member, node.state().folder().clone());
     // New futures are polled in the order in which they are pushed, and openraft takes a request at the first poll:
     // that keeps appends in order while many are open.
     let mut open = FuturesUnordered::new();
@@ -158,7 +159,7 @@ async fn answer_requests(
                 let request = match request {
                     Ok(request) => request,
                     Err(error) => {
-                        tracing::debug!(from = format!("{:x}", hello.from), %error, "unknown request");
+                        tracing::debug!(from = format!("{:x}", hello.card.member), %error, "unknown request");
                         sink.send(encode(number, &wire::not_understood(&error))?).await?;
                         continue;
                     }
@@ -206,37 +207,72 @@ async fn answer_requests(
 }
 
 /// The answer to a hello, and the version to speak in.
-fn welcome(
+async fn welcome(
     node: &Node,
     hello: &Hello,
     address: IpAddr,
     seat: &mut Seat,
-) -> (Welcome, Result<Version, Refused>) {
+) -> (Welcome, io::Result<Version>) {
+    let from = hello.card.member;
+    if let Err(refusal) = meet(node, hello).await {
+        complain(node, address, Some(from), &refusal);
+        return (Welcome::Unwelcome(told(node, refusal)), Err(io::Error::other(refusal)));
+    }
     let seated = |version| {
         if !hello.is_of_stranger() {
             let crowded = |crowded: Crowded| Refused { why: crowded.to_string(), needed: None };
-            seat.belongs_to(hello.from).map_err(crowded)?;
+            seat.belongs_to(from).map_err(crowded)?;
         }
         Ok(version)
     };
-    match node.admit(hello).and_then(seated) {
-        Ok(version) => (Welcome::Agreed { version }, Ok(version)),
+    match hello::agree(hello, node.state().versions()).and_then(seated) {
+        Ok(version) => (Welcome::Agreed { version, card: node.peers.gate().card().clone() }, Ok(version)),
         Err(refused) => {
             let Refused { why, needed } = refused.clone();
-            complain(node, address, Some(hello.from), &why);
-            (Welcome::Refused { why, needed }, Err(refused))
+            complain(node, address, Some(from), &why);
+            (Welcome::Refused { why, needed }, Err(refused.into()))
         }
     }
 }
 
-/// The answer to those that have no business here: strangers may only introduce themselves, and those that were removed
-/// are told so.
+/// Whether this node has to do with a caller.
+async fn meet(node: &Node, hello: &Hello) -> Result<(), Refusal> {
+    if hello.is_of_stranger() {
+        return Ok(());
+    }
+    let (gate, Hello { card, to, .. }) = (node.peers.gate(), hello);
+    if *to == node.identity.member {
+        return gate.admit(card).await;
+    }
+    let refusal = Refusal::OtherMember(*to);
+    if (card.cluster, card.incarnation) == (gate.card().cluster, gate.card().incarnation) {
+        // Somebody of this cluster, even this member itself, takes this place for another member's.
+        gate.was_told(Dismissal { refusal, by: card.member, leading: false });
+    }
+    Err(refusal)
+}
+
+fn told(node: &Node, refusal: Refusal) -> Dismissal {
+    let me = node.identity.member;
+    let leading = node.is_leader() && node.acting_leader() == Some(me);
+    Dismissal { refusal, by: me, leading }
+}
+
+/// The answer to those that have no business here: strangers may only ask and introduce themselves, and those that were
+/// removed or have lost what they promised are told so.
 fn refuse(node: &Node, hello: &Hello, request: &PeerRequest) -> Option<PeerResponse> {
     if hello.is_of_stranger() {
-        let allowed = matches!(request, PeerRequest::Introduce { .. });
+        let allowed = matches!(
+            request,
+            PeerRequest::Introduce { .. } | PeerRequest::Inquire { .. } | PeerRequest::Enter { .. }
+        );
         return (!allowed).then(|| PeerResponse::Failed("introduce yourself first".into()));
     }
-    node.has_dropped(hello.from).then_some(PeerResponse::Removed)
+    let member = hello.card.member;
+    if node.has_dropped(member) {
+        return Some(PeerResponse::Dismissed(told(node, Refusal::Removed)));
+    }
+    node.peers.gate().has_lost(member).then(|| PeerResponse::Dismissed(told(node, Refusal::LostEntries)))
 }
 
 async fn answer(node: &Node, request: PeerRequest) -> PeerResponse {
@@ -267,6 +303,10 @@ async fn answer(node: &Node, request: PeerRequest) -> PeerResponse {
         PeerRequest::Propose { ticket, commands } => node.propose_here(ticket, commands).await,
         PeerRequest::ReadIndex => node.read_index_here().await,
         PeerRequest::Introduce { peer_urls } => PeerResponse::Introduced(node.introduction(&peer_urls)),
+        PeerRequest::Inquire { member, folder, peer_urls, .. } => {
+            PeerResponse::Word { cluster: node.identity.cluster, word: node.word(member, folder, &peer_urls) }
+        }
+        PeerRequest::Enter { member, folder, run, ticket } => node.enter(member, folder, run, ticket).await,
         PeerRequest::Belong => PeerResponse::Belongs,
         PeerRequest::Progress => node.tell_progress(),
         PeerRequest::MoveLeader { to } => node.move_leader_here(to).await,
@@ -310,6 +350,7 @@ async fn install(node: &Node, vote: RaftVote, part: &Part) -> PeerResponse {
 mod tests {
     use tokio::io::AsyncWriteExt;
 
+    use super::super::card::Card;
     use super::super::channel::Channel;
     use super::*;
     use crate::raft::node_test::alone;
@@ -331,13 +372,13 @@ mod tests {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let stop = CancellationToken::new();
-            let serving = tokio::spawn(serve(node.clone(), listener, stop.clone()));
+            let serving = tokio::spawn(serve(node.clone(), Arc::new(listener), stop.clone()));
             Self { node, address, stop, serving, folder }
         }
 
         /// A way to it for member 2, or for a stranger.
         fn channel(&self, hello: Hello) -> Channel {
-            Channel::new(hello, vec![self.address.clone()], self.node.state().versions().clone())
+            Channel::saying(hello, vec![self.address.clone()], self.node.state().versions().clone())
         }
 
         fn parts(&self) -> usize {
@@ -365,7 +406,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     fn member() -> Hello {
-        Hello::new(1, 2, 1)
+        Hello::new(Card { cluster: 1, member: 2, incarnation: 7, folder: 22, run: 1, previous: 0 }, 1)
     }
 
     /// Reads until the other side closes, which it does within the limit.

@@ -16,7 +16,9 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use super::card::Dismissal;
 use crate::format::{Unreadable, Version, highest, written_as};
+use crate::raft::membership::founding::{Known, Word};
 use crate::raft::membership::progress::Progress;
 use crate::raft::types::{Peer, RaftVote, Ticket, TypeConfig};
 
@@ -86,6 +88,28 @@ pub enum PeerRequest {
         /// This one, or whoever is best prepared.
         to: Option<u64>,
     },
+    /// From a stranger: what are you, and what do you know of me?
+    Inquire {
+        /// The cluster that the stranger takes for its own.
+        cluster: u64,
+        /// The member that it takes itself for.
+        member: u64,
+        /// The number of its data folder.
+        folder: u64,
+        /// Where it will be reached by members.
+        peer_urls: Vec<String>,
+    },
+    /// From a stranger: introduce me to the cluster.
+    Enter {
+        /// The member that it is.
+        member: u64,
+        /// The number of its data folder.
+        folder: u64,
+        /// Its run.
+        run: u64,
+        /// Under which it is proposed.
+        ticket: Ticket,
+    },
 }
 
 /// The answer to a [`PeerRequest`].
@@ -113,8 +137,8 @@ pub enum PeerResponse {
     Introduced(Introduction),
     /// To `Belong`: yes, as far as the receiver knows.
     Belongs,
-    /// To anything: the caller was removed from the cluster for good.
-    Removed,
+    /// To anything: the receiver has nothing to do with the caller.
+    Dismissed(Dismissal),
     /// To `Progress`.
     Progress(Progress),
     /// To `MoveLeader`: who leads now, or why it stays as it is.
@@ -126,7 +150,29 @@ pub enum PeerResponse {
         /// The highest version that the receiver speaks.
         version: Version,
     },
+    /// To `Inquire`.
+    Word {
+        /// The receiver's cluster.
+        cluster: u64,
+        /// What it says.
+        word: Word,
+    },
+    /// To `Enter`: the cluster knows the caller with this folder.
+    Entered(Pass),
+    /// To `Enter`: what the cluster knows of the caller instead.
+    NotEntered(Known),
 }
+
+/// What somebody needs to take part in raft.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+pub struct Pass {
+    /// The number of the cluster's founding.
+    pub incarnation: u64,
+    /// The data folder of every member that was introduced.
+    pub folders: BTreeMap<u64, u64>,
+}
+crate::format::extendable!(Pass);
 
 /// What a member tells somebody who wants to join.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,8 +181,6 @@ pub struct Introduction {
     pub cluster: u64,
     /// Who the caller is by its peer URLs; `None` when no member has them.
     pub member: Option<u64>,
-    /// The member has run before: whoever asks has lost its data.
-    pub started: bool,
     /// All members with their addresses.
     pub members: BTreeMap<u64, Peer>,
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::client::{Client, ClientError};
 use crate::config::{Bootstrap, ClientFragment, ClientSettings, StoreSettings};
-use crate::raft::{Identity, Introduction, Peer};
+use crate::raft::{Candidate, Identity, Introduction, Peer};
 use crate::store::members::list::{cluster_id, member_id};
 
 /// Between two tries to find the cluster.
@@ -27,17 +27,6 @@ pub enum JoinError {
          add), start it with --join, or found a new cluster with --initial-cluster-state new"
     )]
     Unknown {
-        /// This node's peer URLs.
-        mine: String,
-    },
-    /// The member that this node would be has run before.
-    #[error(
-        "member {member:x} with the peer URL {mine} has run before, and its data is not here: remove it (muster \
-         member remove {member:x}) and add it anew, or give its data back"
-    )]
-    Lost {
-        /// The member.
-        member: u64,
         /// This node's peer URLs.
         mine: String,
     },
@@ -63,55 +52,41 @@ pub enum JoinError {
     Refused(String),
 }
 
-/// Who the node is and, for one of the first, who founds the cluster with it.
-#[derive(Debug)]
-pub struct Origin {
-    /// The node.
-    pub identity: Identity,
-    /// The first members, when this node is to found a cluster.
-    pub founders: BTreeMap<u64, Peer>,
-}
-
 /// One of the first members, all of which are told the same.
-pub fn found(settings: &StoreSettings) -> Origin {
-    let mut founders = BTreeMap::new();
+pub fn found(settings: &StoreSettings) -> Candidate {
+    let mut members = BTreeMap::new();
     for (name, peer_urls) in &settings.initial_cluster {
         // A name that was made up for an SRV record is this node's alone, and all must found the same cluster.
         let name = if matches!(settings.bootstrap, Bootstrap::Srv(_)) { String::new() } else { name.clone() };
         let peer = Peer { name, peer_urls: peer_urls.clone() };
-        founders.insert(member_id(peer_urls, &settings.token), peer);
+        members.insert(member_id(peer_urls, &settings.token), peer);
     }
     let member = member_id(&settings.advertise_peer, &settings.token);
-    Origin { identity: Identity { member, cluster: cluster_id(founders.keys()) }, founders }
+    let identity = Identity { member, cluster: cluster_id(members.keys()) };
+    let (peer_urls, with_all) = (settings.advertise_peer.clone(), settings.found_with_all);
+    Candidate { identity, peer_urls, members, founds: true, with_all }
 }
 
 /// A newcomer: adds itself when it is told to join, and asks the members who it is.
 ///
 /// # Errors
 /// See [`JoinError`].
-pub async fn newcomer(settings: &StoreSettings) -> Result<Origin, JoinError> {
+pub async fn newcomer(settings: &StoreSettings) -> Result<Candidate, JoinError> {
     let mine = &settings.advertise_peer;
     let others: Vec<Vec<String>> = match &settings.join {
         Some(urls) => enrol(settings, urls).await?,
         None => settings.initial_cluster.values().filter(|urls| *urls != mine).cloned().collect(),
     };
-    let known = ask(&others, mine).await?;
-    let shown = mine.join(",");
-    match known {
-        Introduction { member: Some(member), started: true, .. } => {
-            Err(JoinError::Lost { member, mine: shown })
-        }
-        Introduction { member: Some(member), cluster, members, .. } => {
-            tracing::info!(
-                member = format!("{member:x}"),
-                cluster = format!("{cluster:x}"),
-                members = members.len(),
-                "joining the cluster"
-            );
-            Ok(Origin { identity: Identity { member, cluster }, founders: BTreeMap::new() })
-        }
-        Introduction { member: None, .. } => Err(JoinError::Unknown { mine: shown }),
-    }
+    let Introduction { cluster, member, members } = ask(&others, mine).await?;
+    let Some(member) = member else { return Err(JoinError::Unknown { mine: mine.join(",") }) };
+    tracing::info!(
+        member = format!("{member:x}"),
+        cluster = format!("{cluster:x}"),
+        members = members.len(),
+        "joining the cluster"
+    );
+    let identity = Identity { member, cluster };
+    Ok(Candidate { identity, peer_urls: mine.clone(), members, founds: false, with_all: false })
 }
 
 /// Asks one member after the other until one knows this node, for [`PATIENCE`].

@@ -131,18 +131,18 @@ pub fn version() -> Response {
     json(StatusCode::OK, body.into())
 }
 
-/// `GET /health`: healthy when this node can read what the whole cluster has acknowledged.
+/// `GET /health`: healthy when this node can read what the whole cluster has acknowledged, and has made itself known.
 pub async fn health(store: &Store) -> Response {
     let check = tokio::time::timeout(HEALTH_TIMEOUT, store.wait_for(Consistency::Linearizable));
     let checked = check.await;
-    store.metrics().health.count(matches!(checked, Ok(Ok(()))));
+    store.metrics().health.count(matches!(checked, Ok(Ok(()))) && store.is_published());
     match checked {
-        Ok(Ok(())) => {
+        Ok(Ok(())) if store.is_published() => {
             // etcd reads the root of its store to find out.
             store.count_gets(Tally { success: 1, fail: 0 });
             typed(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"{\"health\":\"true\"}"))
         }
-        Ok(Err(_)) | Err(_) => {
+        _ => {
             let body = Bytes::from_static(b"{\"health\":\"false\"}\n");
             typed(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", body)
         }
