@@ -66,3 +66,6 @@ pub fn unique() -> io::Result<u64> {
         }
     }
 }
+
+#[cfg(test)]
+mod recorded_test;
