@@ -87,7 +87,8 @@ pub fn check(bytes: &[u8]) -> Result<Version, BatchError> {
 pub fn decode(bytes: &[u8]) -> Result<Vec<Command>, BatchError> {
     let version = check(bytes)?;
     let mut rest = split(bytes)?.1;
-    let mut commands = Vec::new();
+    let count = std::iter::successors(record::split(rest), |(_, after)| record::split(after)).count();
+    let mut commands = Vec::with_capacity(count);
     while !rest.is_empty() {
         let (record, after) =
             record::split(rest).ok_or_else(|| BatchError::Damaged("a command is cut off".into()))?;

@@ -18,7 +18,7 @@ const NAME: &str = "watermark";
 /// A place is one sector: a disk writes it whole or not at all.
 const PLACE_BYTES: usize = 512;
 
-/// At the beginning of a place: CRC-32 of what follows, then a version, then the number.
+/// The number of its form. At the beginning of a place: CRC-32 of what follows, then this, then the record's number.
 const VERSION: u32 = 1;
 
 /// The file.
@@ -55,7 +55,14 @@ impl Watermark {
             [Some(a), None] => (a, 1),
             [None, Some(b)] => (b, 0),
             [None, None] => {
-                let why = "damaged: no place has its checksum";
+                let mut first = [0; PLACE_BYTES];
+                let form = file.read_exact_at(&mut first, 0).ok().and_then(|()| form(&first));
+                let why = match form.filter(|form| *form != VERSION) {
+                    Some(form) => format!(
+                        "another version wrote it: its form is {form}, and this one reads form {VERSION}"
+                    ),
+                    None => "damaged: no place has its checksum".into(),
+                };
                 return Err(named(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
         };
@@ -88,6 +95,13 @@ fn found(medium: &dyn Medium, file: &Handle) -> io::Result<()> {
     file.write_all_at(&[place(0), place(0)].concat(), 0)?;
     file.sync_all()?;
     medium.sync_folder("")
+}
+
+/// The form that a whole place says it has.
+fn form(place: &[u8; PLACE_BYTES]) -> Option<u32> {
+    let crc = u32::from_le_bytes(place[..4].try_into().ok()?);
+    let form = u32::from_le_bytes(place[4..8].try_into().ok()?);
+    (crc == crc32fast::hash(&place[4..])).then_some(form)
 }
 
 fn place(record: u64) -> [u8; PLACE_BYTES] {
@@ -137,6 +151,13 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             assert!(Watermark::open(&medium, false).unwrap().record() >= 6, "byte {at}");
         }
+        let mut later = place(7);
+        later[4] += 1;
+        let crc = crc32fast::hash(&later[4..]);
+        later[..4].copy_from_slice(&crc.to_le_bytes());
+        std::fs::write(&path, [later, later].concat()).unwrap();
+        let error = Watermark::open(&medium, false).err().unwrap().to_string();
+        assert!(error.contains("its form is 2"), "{error}");
         std::fs::write(&path, vec![0; 2 * PLACE_BYTES]).unwrap();
         let error = Watermark::open(&medium, false).err().unwrap().to_string();
         assert!(error.contains("watermark") && error.contains("damaged"), "{error}");

@@ -7,6 +7,7 @@
 //!   goes on there, so without that word nothing in them was acknowledged;
 //! - **in front of its beginning**: their entries were purged, and not all of them were removed yet.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,17 @@ use std::path::{Path, PathBuf};
 use super::record;
 use super::record::{End, Found, Kind};
 use super::segment::{FOLDER, base_name, file_name};
+use crate::format::Unusable;
 use crate::raft::log::medium;
 use crate::raft::log::medium::Medium;
 use crate::raft::log::watermark::Watermark;
+
+/// The number of the form of segments and their records. It stands first in the first record: what went before had the
+/// size there, whose first two bytes are zeros.
+const FORM: u16 = 1;
+
+/// Bytes of that number.
+const FORM_BYTES: usize = 2;
 
 /// Where an entry lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,16 +330,28 @@ fn begin(path: &Path, bytes: &[u8]) -> io::Result<Begin> {
     let number = bytes.get(16..24).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     let head = number.and_then(|number| record::whole(bytes, number)).filter(|head| head.kind == Kind::Begin);
     let Some(head) = head else { return Err(damaged(path, "its beginning cannot be read")) };
-    let size = bytes.get(record::HEAD..record::HEAD + 8).and_then(|bytes| bytes.try_into().ok());
-    let Some(size) = size.map(u64::from_le_bytes) else {
-        return Err(damaged(path, "its beginning is too short"));
-    };
+    let short = || damaged(path, "its beginning is too short");
+    let (form, rest) = bytes[record::HEAD..].split_first_chunk().ok_or_else(short)?;
+    check_form(u16::from_le_bytes(*form)).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("log {}: {error}", path.display()))
+    })?;
+    let size = u64::from_le_bytes(*rest.first_chunk().ok_or_else(short)?);
     Ok(Begin { size, first_record: head.number, next_entry: head.index })
 }
 
-/// The payload of a first record: the segment's size, and what was last purged and voted.
+/// Makes sure that a segment has the form that is read here.
+fn check_form(form: u16) -> Result<(), Unusable> {
+    match form.cmp(&FORM) {
+        Ordering::Less => Err(Unusable::Older { form, read: FORM }),
+        Ordering::Greater => Err(Unusable::Newer { form, read: FORM }),
+        Ordering::Equal => Ok(()),
+    }
+}
+
+/// The payload of a first record: the number of the segment's form, its size, and what was last purged and voted.
 pub fn join_begin(size: u64, purged: Option<&[u8]>, vote: Option<&[u8]>) -> Vec<u8> {
-    let mut out = size.to_le_bytes().to_vec();
+    let mut out = FORM.to_le_bytes().to_vec();
+    out.extend_from_slice(&size.to_le_bytes());
     for part in [purged, vote] {
         let part = part.unwrap_or_default();
         // Both are ids of a few bytes.
@@ -343,7 +364,7 @@ pub fn join_begin(size: u64, purged: Option<&[u8]>, vote: Option<&[u8]>) -> Vec<
 type Parts = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 fn split_begin(payload: &[u8]) -> Option<Parts> {
-    let mut rest = payload.get(8..)?;
+    let mut rest = payload.get(FORM_BYTES + 8..)?;
     let mut part = || {
         let (length, after) = rest.split_at_checked(4)?;
         let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
@@ -352,4 +373,27 @@ fn split_begin(payload: &[u8]) -> Option<Parts> {
         Some((length > 0).then(|| part.to_vec()))
     };
     Some((part()?, part()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_record_says_its_form_and_others_are_refused_by_name() {
+        let payload = join_begin(4096, Some(b"purged"), None);
+        assert_eq!(split_begin(&payload), Some((Some(b"purged".to_vec()), None)));
+        let about = record::About { kind: Kind::Begin, index: 0, number: 1, durable: 0, committed: 0 };
+        let read = |payload: &[u8]| {
+            let mut bytes = Vec::new();
+            record::write(&mut bytes, about, payload);
+            begin(Path::new("x.log"), &bytes).map(|begin| begin.size).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&payload), Ok(4096));
+        let of_old = [&(16u64 << 20).to_le_bytes()[..], &payload[FORM_BYTES + 8..]].concat();
+        let older = read(&of_old).unwrap_err();
+        assert!(older.contains("x.log") && older.contains("a version before 0.1"), "{older}");
+        let newer = read(&[&(FORM + 1).to_le_bytes()[..], &payload[FORM_BYTES..]].concat()).unwrap_err();
+        assert!(newer.contains("a later version of Muster"), "{newer}");
+    }
 }
