@@ -404,7 +404,11 @@ fn whatever_is_no_whole_backup_is_refused_and_changes_nothing() {
     let whole = std::fs::read(&file).expect("the backup");
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 4;
-    let newer = [b"muster backup 2\n", &whole[16..]].concat();
+    let (newer, older, ahead) = (
+        [&b"muster backup 3 0.1\n"[..], &whole[20..]].concat(),
+        [&b"muster backup 1\n"[..], &whole[20..]].concat(),
+        [&b"muster backup 2 9.9\n"[..], &whole[20..]].concat(),
+    );
     let longer = [&whole[..], b"x"].concat();
     let (bad, bad_name) = path(&cluster, "bad");
     let fresh = cluster.folder().join("fresh").display().to_string();
@@ -413,7 +417,9 @@ fn whatever_is_no_whole_backup_is_refused_and_changes_nothing() {
         (&whole[..whole.len() - 1], "cut off"),
         (&whole[..20], "cut off"),
         (b"", "cut off"),
-        (&newer, "newer"),
+        (&newer, "a later version of Muster"),
+        (&older, "a version before 0.1"),
+        (&ahead, "needs Muster 9.9 or later"),
         (&longer, "damaged"),
         (b"{\"action\":\"get\"}", "not a backup"),
     ] {

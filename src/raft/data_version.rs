@@ -32,8 +32,8 @@ pub fn open(data_dir: &Path) -> io::Result<Version> {
         None if CONTENTS.iter().any(|name| data_dir.join(name).exists()) => {
             let path = data_dir.join(NAME);
             let what = format!(
-                "{}: it is missing, though there is data: a version before 0.1 wrote that, which is not read any more, \
-                 or the file was lost; remove this member from the cluster, empty its data folder and add it again",
+                "{}: damaged: it is missing, though there is data; or a version before 0.1 wrote that, which is not \
+                 read any more; remove this member from the cluster, empty its data folder and add it again",
                 path.display()
             );
             Err(io::Error::new(io::ErrorKind::InvalidData, what))
