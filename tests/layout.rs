@@ -67,7 +67,7 @@ const OUTSIDE: [(&str, &str); 6] = [
 ];
 
 /// Every module with the modules that it may use: dependencies point downwards.
-const BELOW: [(&str, &[&str]); 15] = [
+const BELOW: [(&str, &[&str]); 16] = [
     (
         "cli",
         &[
