@@ -98,7 +98,16 @@ fn a_full_disk_stops_the_node_with_a_clear_message_and_costs_nothing_acknowledge
         words.contains("No space left on device") && words.contains("stopped to protect its data"),
         "{words}"
     );
-    // Nobody has made room yet: it says the same again, or serves what it has.
+    // Nobody has made room yet: it says so at once, and never that it serves.
+    let ready = |cluster: &Cluster| cluster.nodes[0].log().matches("ready to serve client requests").count();
+    let before = ready(&cluster);
+    for _ in 0..2 {
+        cluster.nodes[0].launch();
+        assert_eq!(wait_for_end(&mut cluster.nodes[0]).code(), Some(1));
+        let words = last_words(&cluster);
+        assert!(words.contains("No space left on device") && words.contains("make room"), "{words}");
+    }
+    assert_eq!(ready(&cluster), before, "it said that it serves, on a full disk");
     disk.remount("size=160m");
     cluster.nodes[0].start();
     check_whole(&cluster.nodes[0], count);
@@ -176,4 +185,113 @@ fn steady_writes_do_not_grow_the_data_folder_beyond_a_multiple_of_the_data() {
     println!("{writes} writes: at most {most} bytes on disk for {payload} bytes of keys and values");
     // The entries that are kept lie in the newest segment or the one before, and the next one is made ahead.
     assert!(most < MULTIPLE * payload + 3 * SEGMENT, "{most} bytes on disk for {payload} bytes of data");
+}
+
+/// What the room on disk is made for in these tests, instead of 512 MiB.
+const BASE: u64 = 256 << 20;
+
+/// Starts nodes whose room on disk has the smaller base.
+fn start_small(count: usize) -> Cluster {
+    let mut cluster = Cluster::start(count, &[]);
+    for node in &mut cluster.nodes {
+        node.terminate();
+        node.environment.push(("MUSTER_TEST_DISK_BASE".into(), BASE.to_string()));
+    }
+    cluster.nodes.iter_mut().for_each(Node::launch);
+    cluster.nodes.iter_mut().for_each(Node::wait_until_healthy);
+    cluster
+}
+
+/// The most that was on the disk while something was done.
+fn measured(folders: &[PathBuf], work: impl FnOnce()) -> u64 {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !done.load(Ordering::Acquire) {
+                most = folders.iter().map(|folder| taken(folder)).fold(most, u64::max);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            most
+        });
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.store(true, Ordering::Release);
+        let most = watch.join().expect("the measurement");
+        worked.map_or_else(|panic| std::panic::resume_unwind(panic), |()| most)
+    })
+}
+
+/// Four clients write values of so many bytes to the keys that `key` names, until they have written so much.
+fn write_steadily(url: &str, bytes: u64, size: usize, key: impl Fn(u64) -> String + Sync) {
+    let next = AtomicU64::new(0);
+    let form = format!("value={}", "x".repeat(size));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut connection = Connection::open_within(url, LIMIT).expect("a connection");
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number * size as u64 >= bytes {
+                        return;
+                    }
+                    let put = connection.request("PUT", &format!("/v2/keys{}", key(number)), Some(&form));
+                    assert!(put.is_ok_and(|answer| answer.status < 300), "write {number}");
+                }
+            });
+        }
+    });
+}
+
+/// Bytes that a test writes of large values: more than its disk may take.
+fn load() -> u64 {
+    std::env::var("MUSTER_TORTURE_BYTES").map_or(2 * BASE, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn large_values_that_are_written_again_and_again_take_at_most_three_times_the_data_and_the_base() {
+    const SIZE: usize = 1_000_000;
+    let cluster = start_small(1);
+    let folders = [cluster.folder().join("n0")];
+    let url = cluster.nodes[0].url();
+    let most = measured(&folders, || write_steadily(&url, load(), SIZE, |n| format!("/large/{}", n % 4)));
+    let bound = 3 * 4 * SIZE as u64 + BASE;
+    println!("{} bytes written over 4 keys of {SIZE} bytes: at most {most} bytes on disk of {bound}", load());
+    assert!(most <= bound, "{most} bytes on disk, {bound} are allowed");
+    // Then keys that come and go again.
+    let most = measured(&folders, || {
+        for round in 0..2 {
+            write_steadily(&url, 40_000_000, 100_000, |n| format!("/many/{round}/{n}"));
+            let gone =
+                cluster.nodes[0].request("DELETE", &format!("/v2/keys/many/{round}?recursive=true"), None);
+            assert!(gone.status < 300, "{}", gone.text());
+        }
+    });
+    println!("40 MB written and deleted, twice: at most {most} bytes on disk of {}", bound + 3 * 40_000_000);
+    assert!(most <= bound + 3 * 40_000_000, "{most} bytes on disk");
+}
+
+#[test]
+fn a_follower_that_sleeps_does_not_make_the_leader_keep_the_log_and_catches_up_by_a_snapshot() {
+    const SIZE: usize = 1_000_000;
+    let cluster = start_small(3);
+    let leader = cluster.leader();
+    let sleeper = (leader + 1) % 3;
+    let folders: Vec<PathBuf> = (0..3).map(|n| cluster.folder().join(format!("n{n}"))).collect();
+    let url = cluster.nodes[leader].url();
+    cluster.nodes[sleeper].signal(nix::sys::signal::Signal::SIGSTOP);
+    let most = measured(&folders, || {
+        write_steadily(&url, load(), SIZE, |n| format!("/large/{}", n % 4));
+        cluster.nodes[sleeper].signal(nix::sys::signal::Signal::SIGCONT);
+        let put = cluster.nodes[leader].request("PUT", "/v2/keys/after", Some("value=x"));
+        assert!(put.status < 300);
+        common::wait_for("the follower has it", LIMIT, || {
+            let got = cluster.nodes[sleeper].try_request("GET", "/v2/keys/after?quorum=false", None);
+            got.is_ok_and(|answer| answer.status == 200)
+        });
+    });
+    let bound = 3 * 4 * SIZE as u64 + BASE;
+    println!("{} bytes written while a follower slept: at most {most} bytes on a disk of {bound}", load());
+    assert!(most <= bound, "{most} bytes on disk, {bound} are allowed");
+    let sent = cluster.nodes.iter().any(|node| node.log().contains("snapshot sent"));
+    assert!(sent, "it was not caught up by a snapshot");
 }

@@ -57,6 +57,13 @@ impl Frozen {
         self.version
     }
 
+    /// Leaves out the oldest changes, so that the others take at most about so many bytes. Whoever is built up from this
+    /// knows that it does not remember them.
+    pub fn shorten_history(&mut self, bytes: u64) {
+        self.history.shorten(bytes);
+        self.past.cleared = self.history.dropped();
+    }
+
     /// The store's index.
     pub fn index(&self) -> u64 {
         self.index

@@ -69,6 +69,17 @@ impl History {
         }
     }
 
+    /// Drops the oldest changes until the others take at most about so many bytes.
+    pub(super) fn shorten(&mut self, bytes: u64) {
+        while self.bytes > bytes
+            && let Some(front) = self.chunks.front().and_then(|chunk| chunk.front())
+        {
+            self.bytes -= front.weight();
+            self.dropped = front.index;
+            self.pop();
+        }
+    }
+
     fn pop(&mut self) {
         self.count -= 1;
         if self.chunks.front().is_some_and(|chunk| chunk.len() == 1) {

@@ -270,6 +270,18 @@ fn history_is_bound_in_bytes_as_well_and_a_copy_knows_what_was_dropped() {
     f.keyspace.freeze().records().for_each(|record| copy.restore(record).unwrap());
     assert_eq!(copy.history().oldest(20), oldest);
 
+    // A snapshot need not remember as much, and who has it knows what it does not remember.
+    let mut frozen = f.keyspace.freeze();
+    frozen.shorten_history(4000);
+    let mut copy = Keyspace::new(1000);
+    frozen.records().for_each(|record| copy.restore(record).unwrap());
+    let (length, later) = (copy.history().len() as u64, copy.history().oldest(20));
+    assert!(length >= 1 && length < f.keyspace.history().len() as u64 && copy.history().bytes() <= 4000);
+    assert_eq!(later, 21 - length);
+    let cleared = Err(KeyError::HistoryCleared { oldest: later, asked: later - 1 });
+    assert_eq!(copy.history().scan(b"/big", false, later - 1, 20), cleared);
+    assert_eq!(copy.get(&key("/big"), false, 0), f.keyspace.get(&key("/big"), false, 0));
+
     f.apply(set("/huge", content(&"x".repeat(100_000)))).unwrap();
     assert_eq!((f.keyspace.history().len(), f.keyspace.history().oldest(21)), (1, 21));
 }

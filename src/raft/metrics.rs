@@ -31,6 +31,8 @@ pub struct Metrics {
     pub snapshot_save: Histogram,
     /// How long loading a received snapshot took, in seconds.
     pub snapshot_install: Histogram,
+    /// How often writers had to wait because the log had no room.
+    pub log_full: IntCounter,
     /// Snapshots that are being taken over.
     pub installing: IntGauge,
     round_trip: HistogramVec,
@@ -83,7 +85,7 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Arc<Self>> {
         let registry = Registry::new();
         let r = &registry;
-        let to = &["To"];
+        let (round_trip, send_failures) = by_member(r)?;
         Ok(Arc::new(Self {
             leader_changes: counter(
                 r,
@@ -121,32 +123,18 @@ impl Metrics {
                 "How long loading received snapshots took.",
                 16,
             )?,
+            log_full: counter(
+                r,
+                "muster_disk_writes_held_total",
+                "Times that writers had to wait until a snapshot made room for the log.",
+            )?,
             installing: gauge(
                 r,
                 "etcd_server_snapshot_apply_in_progress_total",
                 "Received snapshots that are being loaded.",
             )?,
-            round_trip: registered(
-                r,
-                HistogramVec::new(
-                    duration(
-                        "etcd_network_peer_round_trip_time_seconds",
-                        "From an AppendEntries to its answer.",
-                        14,
-                    )?,
-                    to,
-                )?,
-            )?,
-            send_failures: registered(
-                r,
-                IntCounterVec::new(
-                    Opts::new(
-                        "etcd_network_peer_sent_failures_total",
-                        "Messages to a member that were not delivered or not answered in time.",
-                    ),
-                    to,
-                )?,
-            )?,
+            round_trip,
+            send_failures,
             registry,
         }))
     }
@@ -164,6 +152,21 @@ impl Metrics {
             failures: self.send_failures.with_label_values(&[&to]),
         }
     }
+}
+
+/// Round trips to each member, and what did not reach it.
+fn by_member(r: &Registry) -> prometheus::Result<(HistogramVec, IntCounterVec)> {
+    let to = &["To"];
+    let round_trip =
+        duration("etcd_network_peer_round_trip_time_seconds", "From an AppendEntries to its answer.", 14)?;
+    let send_failures = Opts::new(
+        "etcd_network_peer_sent_failures_total",
+        "Messages to a member that were not delivered or not answered in time.",
+    );
+    Ok((
+        registered(r, HistogramVec::new(round_trip, to)?)?,
+        registered(r, IntCounterVec::new(send_failures, to)?)?,
+    ))
 }
 
 /// Registers a figure and gives it back.

@@ -33,6 +33,9 @@ use crate::clock::{ClusterClock, Stamp, wall_nanos};
 /// Pause before something is tried again that failed at once, such as a proposal while there is no leader.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a proposal waits for room in the leader's log.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A running member.
 pub struct Node {
     pub(super) identity: Identity,
@@ -78,6 +81,7 @@ impl Node {
         tuning: &Tuning,
         observer: Arc<dyn Observer>,
     ) -> io::Result<Arc<Self>> {
+        storage.refuse_full_disk()?;
         let Storage {
             log, identity_store, folder, metrics, identity: known, folder_id, run, previous, ..
         } = storage;
@@ -108,7 +112,7 @@ impl Node {
             previous,
         };
         let gate = Gate::open(card, admission.folders.clone(), state.clone(), identity_store.clone())?;
-        let peers = Peers::new(Arc::new(gate), statistics.clone(), state.clone());
+        let peers = Peers::new(Arc::new(gate), statistics.clone(), state.clone(), log.given_up());
         let config = tuning.config().map_err(io::Error::other)?;
         let raft = Raft::new(identity.member, config, peers.clone(), log.clone(), state.clone())
             .await
@@ -224,10 +228,7 @@ impl Node {
     }
 
     /// Bytes of the log on disk.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn log_size(&self) -> io::Result<u64> {
+    pub fn log_size(&self) -> u64 {
         self.log.size_on_disk()
     }
 
@@ -396,6 +397,9 @@ impl Node {
 
     /// As the leader: stamps and proposes a batch, and answers when it has been applied here.
     pub(super) async fn propose_here(&self, ticket: Ticket, commands: Bytes) -> PeerResponse {
+        if tokio::time::timeout(ROOM_PATIENCE, self.log.room().wait()).await.is_err() {
+            return PeerResponse::Failed("the leader's log has no room until a snapshot is finished".into());
+        }
         // Another may have been asked by mistake; it must not count time that the leader may not count.
         let clock = if self.is_leader() { self.drive_clock() } else { self.read_clock() };
         let at = Stamp { clock, wall: wall_nanos() };

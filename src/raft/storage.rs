@@ -6,6 +6,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::sys::statvfs::statvfs;
+
 use super::data_version;
 use super::identity::{Identity, IdentityStore};
 use super::log::store::LogStore;
@@ -113,6 +115,27 @@ impl Storage {
     pub fn admit(&mut self, admission: Admission) -> io::Result<()> {
         admission::write(&self.identity_store, &admission)?;
         self.admission = Some(admission);
+        Ok(())
+    }
+
+    /// Refuses to go on where the disk has no room for the next segment of the log and the next snapshot, without which a
+    /// node ends at some write soon.
+    ///
+    /// # Errors
+    /// `StorageFull`: it has not. Or it cannot be seen.
+    pub(super) fn refuse_full_disk(&self) -> io::Result<()> {
+        let disk = statvfs(self.folder.path())?;
+        let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+        let needed = self.log.segment_bytes() + self.folder.sizes()?.newest;
+        // Some file systems do not tell.
+        if disk.blocks() > 0 && free < needed {
+            let [free, needed] = [free, needed].map(|bytes| bytes.div_ceil(1 << 20));
+            let what = format!(
+                "No space left on device: {free} MiB are free, but the next segment of the log and the next snapshot \
+                 take {needed} MiB; make room and start again"
+            );
+            return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+        }
         Ok(())
     }
 }

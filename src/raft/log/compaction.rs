@@ -1,42 +1,92 @@
-//! Keeps the log's room on disk in proportion to the state: entries are counted by openraft, but a few large values
+//! Keeps the log's room on disk within the [budget](super::budget): openraft counts entries, but a few large values
 //! take as much room as thousands of small ones.
 
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 
+use super::budget::{Budget, Standing, Verdict};
 use super::store::LogStore;
 use crate::raft::state::machine::{Raft, StateMachine};
-use crate::raft::state::snapshot::Folder;
+use crate::raft::state::snapshot::Sizes;
 
-/// The log may always take this much, and beyond it as much as the newest snapshot.
-const LOG_BYTES: u64 = 64 << 20;
+/// Pause between two looks when nothing calls for one.
+const PAUSE: Duration = Duration::from_millis(250);
 
-/// Pause between two looks while entries come in.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Pause between two looks while the log is nearly full.
+const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs until raft ends.
 pub async fn run(raft: Raft, log: LogStore, state: StateMachine) {
-    let mut applied = state.applied();
-    while applied.changed().await.is_ok() {
-        tokio::time::sleep(PAUSE).await;
-        let allowed = LOG_BYTES.max(newest_bytes(state.folder()));
-        let Some(purge) = log.purge_for(allowed) else { continue };
+    let mut seen = None;
+    let mut pause = PAUSE;
+    loop {
+        // Neither a snapshot that is finished nor live data that shrink come with more entries.
+        tokio::select! {
+            () = log.grown() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
         let covered = raft.metrics().borrow_watched().snapshot.map_or(0, |id| id.index);
-        let asked = if purge > covered {
-            raft.trigger().snapshot().await
-        } else {
-            tracing::debug!(upto = purge, "log entries go because of their size");
-            raft.trigger().purge_log(purge).await
+        let sizes = match state.folder().sizes() {
+            Ok(sizes) => sizes,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see how much room the snapshots take");
+                continue;
+            }
         };
-        if asked.is_err() {
+        let now = (covered, *state.applied().borrow(), log.room().bytes(), sizes);
+        if seen == Some(now) {
+            continue;
+        }
+        seen = Some(now);
+        let standing = standing(&log, &state, covered, sizes);
+        let verdict = Budget::default().judge(&standing);
+        tracing::trace!(?standing, ?verdict, "room on disk");
+        pause = if verdict.hurry { SHORT_PAUSE } else { PAUSE };
+        if act(&raft, &log, &state, covered, verdict).await.is_err() {
             return;
         }
     }
 }
 
-/// The size of the newest snapshot. Without one, or when it cannot be seen, the smaller bound holds.
-fn newest_bytes(folder: &Folder) -> u64 {
-    let newest = folder.newest().ok().flatten();
-    newest.and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
+/// How things stand when the newest snapshot has the entries up to index `covered`.
+fn standing(log: &LogStore, state: &StateMachine, covered: u64, sizes: Sizes) -> Standing {
+    let (live, applied) = {
+        let replica = state.read();
+        let (keys, extent) = (replica.keyspace.len() as u64, replica.keyspace.extent());
+        (Budget::live(keys, extent.bytes), replica.applied.map_or(0, |id| id.index))
+    };
+    let Sizes { whole, unfinished, newest } = sizes;
+    let [covered, uncovered, unapplied] = log.bytes_between(covered, applied);
+    let (log, segment) = (log.room().bytes(), log.segment_bytes());
+    Standing { live, whole, unfinished, newest, log, covered, uncovered, unapplied, segment }
+}
+
+/// Sees to it that what is due is done.
+///
+/// # Errors
+/// Raft has ended.
+async fn act(
+    raft: &Raft,
+    log: &LogStore,
+    state: &StateMachine,
+    covered: u64,
+    verdict: Verdict,
+) -> Result<(), ()> {
+    let Verdict { snapshot, hurry, keep, limit, crowded } = verdict;
+    log.room().limit(limit);
+    state.hurry(hurry);
+    if crowded {
+        state.folder().stop_sending_older();
+    }
+    if let Some(upto) = keep.and_then(|keep| log.purge_for(covered, keep)) {
+        tracing::debug!(upto, "log entries go because of their size");
+        log.give_up(upto);
+        raft.trigger().purge_log(upto).await.map_err(|_| ())?;
+    }
+    if snapshot {
+        tracing::debug!("a snapshot is due because of the log's size");
+        raft.trigger().snapshot().await.map_err(|_| ())?;
+    }
+    Ok(())
 }

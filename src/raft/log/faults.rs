@@ -8,6 +8,20 @@ pub fn acknowledges_early() -> bool {
     *EARLY
 }
 
+/// The base of the room on disk, in bytes, when `MUSTER_TEST_DISK_BASE` is set: tests need not write so much then.
+#[cfg(debug_assertions)]
+pub fn disk_base() -> Option<u64> {
+    static BASE: std::sync::LazyLock<Option<u64>> =
+        std::sync::LazyLock::new(|| std::env::var("MUSTER_TEST_DISK_BASE").ok()?.parse().ok());
+    *BASE
+}
+
+/// Never in a release build.
+#[cfg(not(debug_assertions))]
+pub fn disk_base() -> Option<u64> {
+    None
+}
+
 /// Never in a release build.
 #[cfg(not(debug_assertions))]
 pub fn acknowledges_early() -> bool {

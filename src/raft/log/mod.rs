@@ -1,8 +1,10 @@
 //! Raft's log on disk.
 
+pub mod budget;
 pub mod compaction;
 mod faults;
 pub mod medium;
+pub mod room;
 pub mod store;
 mod wal;
 mod watermark;

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -16,9 +16,10 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, RaftLogReader};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::medium::Directory;
+use super::room::Room;
 use super::wal::{Opened, SIZES, Told, Wal};
 use crate::format::{self, LOWEST};
 use crate::keyspace::batch;
@@ -33,6 +34,9 @@ const CACHE_BYTES: usize = 32 << 20;
 /// comes alone.
 const READ_BYTES: usize = 4 << 20;
 
+/// After so many bytes of entries it is told that the log has grown.
+const LOOK_BYTES: u64 = 4 << 20;
+
 /// Raft's log on disk. Clones share it.
 #[derive(Clone)]
 pub struct LogStore(Arc<Inner>);
@@ -43,6 +47,11 @@ struct Inner {
     committed: u64,
     vote: Mutex<Option<RaftVote>>,
     cache: Mutex<Cache>,
+    /// Told now and then while entries come in.
+    grown: Notify,
+    /// Bytes that came in since then.
+    growth: AtomicU64,
+    given_up: watch::Sender<u64>,
     metrics: Arc<Metrics>,
     data_dir: PathBuf,
     /// The version that the data folder is known to say it needs.
@@ -75,7 +84,10 @@ impl LogStore {
         let (purged, cache) = (Mutex::new(purged), Mutex::default());
         let data_dir = data_dir.to_path_buf();
         let noted = AtomicU16::new(LOWEST.number());
-        Ok(Self(Arc::new(Inner { wal, purged, committed, vote, cache, metrics, data_dir, noted })))
+        let (grown, growth, given_up) = (Notify::new(), AtomicU64::new(0), watch::Sender::new(0));
+        let inner =
+            Inner { wal, purged, committed, vote, cache, grown, growth, given_up, metrics, data_dir, noted };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The last entry that is no longer in the log because a snapshot has it.
@@ -89,9 +101,44 @@ impl LogStore {
         first == next && self.purged().is_none() && lock(&self.0.vote).is_none()
     }
 
-    /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
-    pub fn purge_for(&self, allowed: u64) -> Option<u64> {
-        self.0.wal.purge_for(allowed)
+    /// Where to wait for room.
+    pub fn room(&self) -> &Arc<Room> {
+        self.0.wal.room()
+    }
+
+    /// Bytes of a segment on disk.
+    pub fn segment_bytes(&self) -> u64 {
+        self.0.wal.segment_bytes()
+    }
+
+    /// Bytes of the entries up to index `covered`, of those behind it up to `applied`, and of the rest.
+    pub fn bytes_between(&self, covered: u64, applied: u64) -> [u64; 3] {
+        self.0.wal.bytes_between([covered, applied.max(covered)])
+    }
+
+    /// The index up to which entries must go so that those up to and including `upto` take at most `keep` bytes; `None`
+    /// when they do.
+    pub fn purge_for(&self, upto: u64, keep: u64) -> Option<u64> {
+        self.0.wal.purge_for(upto, keep)
+    }
+
+    /// Waits until the log's files take more room than they did.
+    pub async fn grown(&self) {
+        self.0.grown.notified().await;
+    }
+
+    /// Entries up to `index` are about to be purged: nobody shall be sent any of them.
+    pub fn give_up(&self, index: u64) {
+        self.0.given_up.send_if_modified(|known| {
+            let more = index > *known;
+            *known = index.max(*known);
+            more
+        });
+    }
+
+    /// Follows up to which index entries are about to be purged.
+    pub fn given_up(&self) -> watch::Receiver<u64> {
+        self.0.given_up.subscribe()
     }
 
     /// Whether raft has run here: then there is a vote, or a leader was followed.
@@ -99,12 +146,9 @@ impl LogStore {
         self.0.vote.lock().expect("log store lock poisoned").is_some()
     }
 
-    /// Bytes on disk.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn size_on_disk(&self) -> io::Result<u64> {
-        self.0.wal.size_on_disk()
+    /// Bytes of the segments on disk.
+    pub fn size_on_disk(&self) -> u64 {
+        self.room().bytes()
     }
 
     /// The last entry's id, or that of the last one that was removed behind a snapshot.
@@ -164,6 +208,15 @@ impl LogStore {
             self.0.noted.store(needed.number(), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Notes that so many bytes come in.
+    fn grow(&self, bytes: u64) {
+        self.0.metrics.log_bytes.inc_by(bytes);
+        if self.0.growth.fetch_add(bytes, Ordering::Relaxed) + bytes >= LOOK_BYTES {
+            self.0.growth.store(0, Ordering::Relaxed);
+            self.0.grown.notify_one();
+        }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -389,20 +442,22 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let began = Instant::now();
         let mut encoded = Vec::new();
+        let mut bytes_in = 0;
         let mut cache = self.cache();
         for entry in entries {
             self.prepare(&entry)?;
             let bytes = encode(&entry)?;
-            self.0.metrics.log_bytes.inc_by(bytes.len() as u64);
+            bytes_in += bytes.len() as u64;
             encoded.push((entry.log_id.index, bytes));
             cache.push(entry);
         }
         cache.shrink(self.0.wal.durable_until());
         drop(cache);
-        let metrics = self.0.metrics.clone();
+        self.grow(bytes_in);
+        let (metrics, room) = (self.0.metrics.clone(), self.room().clone());
         let told = move |result| {
             observe(&metrics.append, began.elapsed());
-            callback.io_completed(result);
+            room.tell(result, |result| callback.io_completed(result));
         };
         self.0.wal.append(encoded, Box::new(told))
     }

@@ -16,6 +16,7 @@ use openraft::raft::{
 };
 use openraft::{RaftNetworkFactory, RaftNetworkV2};
 use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
 use url::Url;
 
 use super::channel::{Channel, Connection};
@@ -52,13 +53,20 @@ struct Inner {
     gate: Arc<Gate>,
     statistics: Arc<Statistics>,
     state: StateMachine,
+    given_up: watch::Receiver<u64>,
     channels: Mutex<HashMap<(u64, Lane), (Peer, Channel)>>,
 }
 
 impl Peers {
     /// The ways from the member that `gate` keeps, which tell others its reading of the cluster clock in `state`.
-    pub fn new(gate: Arc<Gate>, statistics: Arc<Statistics>, state: StateMachine) -> Self {
-        Self(Arc::new(Inner { gate, statistics, state, channels: Mutex::default() }))
+    /// Entries of the log up to the index in `given_up` are sent to nobody.
+    pub fn new(
+        gate: Arc<Gate>,
+        statistics: Arc<Statistics>,
+        state: StateMachine,
+        given_up: watch::Receiver<u64>,
+    ) -> Self {
+        Self(Arc::new(Inner { gate, statistics, state, given_up, channels: Mutex::default() }))
     }
 
     /// Whom this member has to do with.
@@ -114,6 +122,7 @@ pub struct Link {
     channel: Channel,
     appends: AppendStatistics,
     state: StateMachine,
+    given_up: watch::Receiver<u64>,
 }
 
 /// Where it is noted how a member takes AppendEntries.
@@ -172,7 +181,8 @@ impl Peers {
         let statistics = self.0.statistics.clone();
         let metrics = statistics.metrics().peer(target);
         let appends = AppendStatistics { target, statistics, metrics, gate: self.0.gate.clone() };
-        Link { target, channel: self.channel(target, node, lane), appends, state: self.0.state.clone() }
+        let (state, given_up) = (self.0.state.clone(), self.0.given_up.clone());
+        Link { target, channel: self.channel(target, node, lane), appends, state, given_up }
     }
 }
 
@@ -247,6 +257,11 @@ fn place(request: &PeerRequest) -> (u64, Option<u64>, Option<u64>) {
     (entries.vote.leader_id.term, prev, entries.entries.last().map(|entry| entry.log_id.index).or(prev))
 }
 
+/// What a member that is too slow needs is not kept for it.
+fn behind() -> io::Error {
+    io::Error::other("it is so far behind that it needs a snapshot")
+}
+
 impl Link {
     async fn vote_on(
         &self,
@@ -261,6 +276,18 @@ impl Link {
     }
 
     async fn send_file(
+        &self,
+        vote: RaftVote,
+        file: &SnapshotFile,
+    ) -> io::Result<SnapshotResponse<TypeConfig>> {
+        let sending = self.state.folder().send(&file.0);
+        tokio::select! {
+            () = sending.stopped() => Err(io::Error::other("its disk needs the room of the snapshot")),
+            sent = self.send_open_file(vote, file) => sent,
+        }
+    }
+
+    async fn send_open_file(
         &self,
         vote: RaftVote,
         file: &SnapshotFile,
@@ -319,7 +346,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
             let connection =
                 connection.inspect_err(|_| self.appends.unreached()).map_err(|e| unreachable(&e))?;
             let input = stream::iter([first]).chain(input);
-            let (appends, state) = (self.appends.clone(), self.state.clone());
+            let (appends, state, given_up) =
+                (self.appends.clone(), self.state.clone(), self.given_up.clone());
             // The next request is taken when this one is answered. Openraft tells answers apart by the last entry alone, so
             // while two requests with the same last entry are open, the answer to the first counts as one to the
             // second: a leader that slept would take an old answer for news, and give a stale read. What comes
@@ -329,7 +357,16 @@ impl RaftNetworkV2<TypeConfig> for Link {
                 let last = request.entries.last().map(|entry| entry.log_id).or(prev);
                 let request = PeerRequest::Append { clock: state.drive(), entries: request };
                 let answer = append(&connection, request, APPEND_TIMEOUT, appends.clone());
-                async move { answer.await.map(|answer| answer.into_stream_result(prev, last)) }
+                let mut given_up = given_up.clone();
+                async move {
+                    let next = prev.map_or(0, |id| id.index + 1);
+                    tokio::select! {
+                        biased;
+                        answer = answer => answer.map(|answer| answer.into_stream_result(prev, last)),
+                        // Openraft keeps entries for as long as they are on their way. The error makes it send a snapshot.
+                        Ok(_) = given_up.wait_for(|upto| *upto >= next) => Err(unreachable(&behind())),
+                    }
+                }
             });
             Ok(answers.boxed())
         })
@@ -430,10 +467,11 @@ mod tests {
         let snapshots = Folder::open(folder.to_path_buf()).unwrap();
         let state =
             StateMachine::open(snapshots, Memory::from(10), Arc::new(Nobody), metrics.clone()).unwrap();
+        let (_, given_up) = watch::channel(0);
         let store = IdentityStore::open(&folder.join("state")).unwrap();
         let card = Card { cluster: 1, member: 1, incarnation: 1, folder: 1, run: 1, previous: 0 };
         let gate = Gate::open(card, BTreeMap::new(), state.clone(), store).unwrap();
-        let peers = Peers::new(Arc::new(gate), Arc::new(Statistics::new(metrics)), state);
+        let peers = Peers::new(Arc::new(gate), Arc::new(Statistics::new(metrics)), state, given_up);
         let url = format!("http://{}", listener.local_addr().unwrap());
         peers.link(2, &Peer { name: String::new(), peer_urls: vec![url] }, Lane::Log)
     }

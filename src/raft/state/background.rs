@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use rustix::process::setpriority_process;
@@ -12,8 +13,7 @@ use tokio::sync::oneshot;
 /// The lowest priority (setpriority(2)).
 const NICE: i32 = 19;
 
-/// Does `work` on a thread of its own with the lowest priority: on a busy machine it gets what others leave, and a
-/// little more.
+/// Does `work` on a thread of its own.
 ///
 /// # Errors
 /// What `work` says, or that it ended in a panic.
@@ -23,7 +23,6 @@ pub async fn run<T: Send + 'static>(
 ) -> io::Result<T> {
     let (tell, told) = oneshot::channel();
     let thread = move || {
-        give_way(NICE);
         // Nobody may wait any more.
         let _ = tell.send(work());
     };
@@ -58,6 +57,33 @@ pub fn discard(what: impl Send + 'static) {
     }
 }
 
+/// Does the parts of some work one after the other until one says `false`: with the lowest priority, so that on a busy
+/// machine it gets what others leave and a little more, and with the usual one from the moment when there is a `hurry`.
+///
+/// # Errors
+/// What a part says, or that it ended in a panic.
+pub fn gently(hurry: &AtomicBool, part: &mut (dyn FnMut() -> io::Result<bool> + Send)) -> io::Result<()> {
+    let patiently = || {
+        // It cannot be raised again without privileges, so this thread ends when there is a hurry.
+        give_way(NICE);
+        while !hurry.load(Ordering::Acquire) {
+            if !part()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    let patient = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("gently".into()).spawn_scoped(scope, patiently)?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("long work has failed")))
+    });
+    let mut left = patient?;
+    while left {
+        left = part()?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -65,12 +91,25 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn only_its_own_priority_is_low() {
-        let priority = || rustix::process::getpriority_process(Some(gettid())).map_err(io::Error::from);
-        let before = priority().unwrap();
-        assert_eq!(run("test", priority).await.unwrap(), NICE);
-        assert_eq!(priority().unwrap(), before);
+    fn priority() -> i32 {
+        rustix::process::getpriority_process(Some(gettid())).unwrap()
+    }
+
+    #[test]
+    fn the_priority_is_low_until_there_is_a_hurry_and_that_of_others_stays() {
+        let before = priority();
+        let hurry = AtomicBool::new(false);
+        let mut seen = Vec::new();
+        let mut part = || {
+            seen.push(priority());
+            hurry.store(seen.len() >= 2, Ordering::Release);
+            Ok(seen.len() < 4)
+        };
+        gently(&hurry, &mut part).unwrap();
+        assert_eq!(seen, [NICE, NICE, before, before]);
+        assert_eq!(priority(), before);
+        let mut failing = || Err(io::Error::other("on purpose"));
+        assert_eq!(gently(&hurry, &mut failing).unwrap_err().to_string(), "on purpose");
     }
     #[test]
     fn what_is_discarded_is_dropped_elsewhere() {

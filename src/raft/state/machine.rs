@@ -3,6 +3,7 @@
 use std::io;
 use std::mem;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ use super::snapshot::{Folder, Meta};
 use crate::clock::{ClusterClock, Stamp};
 use crate::keyspace::auth::Auth;
 use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal, batch};
+use crate::raft::log::budget::Budget;
 use crate::raft::metrics::{Counted, Metrics, observe};
 use crate::raft::tasks::Alarm;
 use crate::raft::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
@@ -86,6 +88,8 @@ struct Inner {
     clock: Mutex<ClusterClock>,
     alarm: Alarm,
     versions: Versions,
+    /// Whether snapshots must not take their time.
+    hurry: Arc<AtomicBool>,
 }
 
 /// A whole snapshot on disk.
@@ -133,6 +137,7 @@ impl StateMachine {
             clock,
             alarm,
             versions,
+            hurry: Arc::default(),
         })))
     }
 
@@ -174,6 +179,11 @@ impl StateMachine {
     /// be half changed then, so nothing is read any more, and the node must stop.
     pub fn alarm(&self) -> &Alarm {
         &self.0.alarm
+    }
+
+    /// Whether a snapshot that is being written must not take its time.
+    pub fn hurry(&self, hurry: bool) {
+        self.0.hurry.store(hurry, Ordering::Release);
     }
 
     /// Where snapshots lie.
@@ -266,6 +276,7 @@ pub struct Builder {
     meta: Meta,
     frozen: Option<Frozen>,
     folder: Folder,
+    hurry: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
@@ -282,11 +293,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let path = self.folder.place(self.meta.last);
-        if let Some(frozen) = self.frozen.take() {
+        if let Some(mut frozen) = self.frozen.take() {
             let began = Instant::now();
             let (meta, folder, target) = (self.meta.clone(), self.folder.clone(), path.clone());
+            let hurry = self.hurry.clone();
             let work = move || {
-                snapshot::write(&target, &meta, &frozen)?;
+                frozen.shorten_history(Budget::default().history());
+                snapshot::write_in_parts(&target, &meta, &frozen, |part| background::gently(&hurry, part))?;
                 folder.keep_newest()
             };
             background::run("snapshot", work).await?;
@@ -337,7 +350,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let (meta, frozen) = self.read().freeze();
-        Builder { meta, frozen: Some(frozen), folder: self.0.folder.clone(), metrics: self.0.metrics.clone() }
+        let (folder, hurry, metrics) = (self.0.folder.clone(), self.0.hurry.clone(), self.0.metrics.clone());
+        Builder { meta, frozen: Some(frozen), folder, hurry, metrics }
     }
 
     async fn install_snapshot(&mut self, _: &SnapshotMeta, received: SnapshotFile) -> io::Result<()> {

@@ -8,8 +8,10 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::sessions::Sessions;
 use crate::format::{self, FirstLine, Unusable, Version, record, written_as};
@@ -49,31 +51,56 @@ pub struct Meta {
 /// # Errors
 /// The disk fails; `path` is then as it was.
 pub fn write(path: &Path, meta: &Meta, frozen: &Frozen) -> io::Result<()> {
-    // A member that cannot do more than the cluster's version may get it.
-    written_as(frozen.version(), || write_now(path, meta, frozen))
+    write_in_parts(path, meta, frozen, |part| {
+        while part()? {}
+        Ok(())
+    })
 }
 
-fn write_now(path: &Path, meta: &Meta, frozen: &Frozen) -> io::Result<()> {
-    let part = path.with_extension("part");
-    let mut out = BufWriter::new(File::create(&part)?);
+/// Writes one part of a snapshot; `false` when there is nothing left.
+pub type Part<'a> = dyn FnMut() -> io::Result<bool> + Send + 'a;
+
+/// As [`write`]; `pace` does the parts one after the other until nothing is left, wherever it likes to.
+///
+/// # Errors
+/// The disk fails, or `pace` does; `path` is then as it was.
+pub fn write_in_parts(
+    path: &Path,
+    meta: &Meta,
+    frozen: &Frozen,
+    pace: impl FnOnce(&mut Part) -> io::Result<()>,
+) -> io::Result<()> {
+    let unfinished = path.with_extension("part");
+    let mut out = BufWriter::new(File::create(&unfinished)?);
     out.write_all(&FirstLine { what: WHAT, form: FORM, version: frozen.version() }.to_bytes())?;
-    frame(&mut out, &format::encode(meta).map_err(io::Error::other)?)?;
+    // A member that cannot do more than the cluster's version may get it.
+    let head = written_as(frozen.version(), || format::encode(meta).map_err(io::Error::other))?;
+    frame(&mut out, &head)?;
+    let mut records = frozen.records();
     let mut bytes = Vec::with_capacity(FRAME_BYTES * 2);
-    for record in frozen.records() {
-        bytes = record::push(bytes, &record).map_err(io::Error::other)?;
-        if bytes.len() >= FRAME_BYTES {
-            frame(&mut out, &bytes)?;
-            bytes.clear();
-            // In parts, so that the log's flushes come in between.
-            out.get_ref().sync_data()?;
+    let mut gather = move || -> io::Result<Vec<u8>> {
+        while bytes.len() < FRAME_BYTES
+            && let Some(next) = records.next()
+        {
+            bytes = record::push(std::mem::take(&mut bytes), &next).map_err(io::Error::other)?;
         }
-    }
-    if !bytes.is_empty() {
+        Ok(std::mem::replace(&mut bytes, Vec::with_capacity(FRAME_BYTES * 2)))
+    };
+    let mut part = || {
+        // Here, because it holds for the thread that writes.
+        let bytes = written_as(frozen.version(), &mut gather)?;
+        if bytes.is_empty() {
+            return Ok(false);
+        }
         frame(&mut out, &bytes)?;
-    }
+        // In parts, so that the log's flushes come in between.
+        out.get_ref().sync_data()?;
+        Ok(true)
+    };
+    pace(&mut part)?;
     frame(&mut out, &[])?;
     out.into_inner()?.sync_all()?;
-    publish(&part, path)
+    publish(&unfinished, path)
 }
 
 /// Gives a complete file its final name, durably.
@@ -181,9 +208,52 @@ fn damaged(why: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {why}"))
 }
 
-/// The folder of snapshots: at most one whole one at rest.
+/// The folder of snapshots: at most one whole one at rest. Clones share what is being sent.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder(PathBuf, Arc<Mutex<Vec<Sent>>>);
+
+/// How much room snapshots take, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// All whole ones.
+    pub whole: u64,
+    /// All unfinished ones.
+    pub unfinished: u64,
+    /// The newest whole one.
+    pub newest: u64,
+}
+
+/// A snapshot that is being sent.
+#[derive(Debug)]
+struct Sent {
+    path: PathBuf,
+    number: u64,
+    stop: CancellationToken,
+}
+
+/// As long as this is kept, a snapshot is being sent and its file stays.
+#[derive(Debug)]
+pub struct Sending {
+    folder: Folder,
+    number: u64,
+    stop: CancellationToken,
+}
+
+impl Sending {
+    /// Waits until it is no longer worth its room to go on.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.folder.sent().retain(|sent| sent.number != self.number);
+        if let Err(error) = self.folder.keep_newest() {
+            tracing::warn!(%error, "cannot remove an old snapshot");
+        }
+    }
+}
 
 impl Folder {
     /// Opens or makes the folder; removes what an interrupted run left half written.
@@ -192,7 +262,7 @@ impl Folder {
     /// The folder cannot be made or read.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&path)?;
-        let folder = Self(path);
+        let folder = Self(path, Arc::default());
         for file in folder.files("part")? {
             std::fs::remove_file(file)?;
         }
@@ -205,6 +275,11 @@ impl Folder {
     /// This process does not know the version, or the disk fails.
     pub fn prepare(&self, version: Version) -> io::Result<()> {
         self.0.parent().map_or(Ok(()), |data_dir| data_version::raise(data_dir, version))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Where the snapshot that ends at `last` lies. Names sort by index.
@@ -226,7 +301,49 @@ impl Folder {
         Ok(self.files("snap")?.pop())
     }
 
-    /// Removes every snapshot but the newest: one that was begun earlier may be finished after a newer one came from the
+    fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
+        self.1.lock().expect("list of sent snapshots lock poisoned")
+    }
+
+    /// A snapshot is about to be sent.
+    pub fn send(&self, path: &Path) -> Sending {
+        let mut sent = self.sent();
+        let number = sent.last().map_or(0, |last| last.number + 1);
+        let stop = CancellationToken::new();
+        sent.push(Sent { path: path.to_path_buf(), number, stop: stop.clone() });
+        Sending { folder: self.clone(), number, stop }
+    }
+
+    /// Has the sending of all but the newest snapshot ended: they take room. Who gets one begins anew, with the newest.
+    pub fn stop_sending_older(&self) {
+        let Ok(newest) = self.newest() else { return };
+        for sent in self.sent().iter().filter(|sent| Some(&sent.path) != newest.as_ref()) {
+            tracing::warn!(file = %sent.path.display(), "an old snapshot is not sent to its end: the disk needs its room");
+            sent.stop.cancel();
+        }
+    }
+
+    /// How much room the snapshots take.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn sizes(&self) -> io::Result<Sizes> {
+        let newest = self.newest()?;
+        let mut sizes = Sizes::default();
+        for entry in std::fs::read_dir(&self.0)? {
+            let entry = entry?;
+            // A file may go while it is looked at.
+            let (path, length) = (entry.path(), entry.metadata().map_or(0, |meta| meta.len()));
+            if newest.as_ref() == Some(&path) {
+                sizes.newest = length;
+            }
+            let whole = path.extension().is_some_and(|extension| extension == "snap");
+            *(if whole { &mut sizes.whole } else { &mut sizes.unfinished }) += length;
+        }
+        Ok(sizes)
+    }
+
+    /// Removes every snapshot but the newest and those that are being sent: one that was begun earlier may be finished after a newer one came from the
     /// leader, and the log behind it is gone by then.
     ///
     /// # Errors
@@ -234,6 +351,9 @@ impl Folder {
     pub fn keep_newest(&self) -> io::Result<()> {
         let mut files = self.files("snap")?;
         files.pop();
+        // Kept until they are gone, so that none of them is sent from now on.
+        let sent = self.sent();
+        files.retain(|file| !sent.iter().any(|sent| sent.path == *file));
         for file in files {
             match std::fs::remove_file(file) {
                 // Somebody else who has just finished one was faster.

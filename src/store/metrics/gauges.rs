@@ -104,7 +104,7 @@ impl Gauges {
         for (id, index) in &status.matched {
             set(&self.matched.with_label_values(&[&format!("{id:x}")]), *index);
         }
-        set(&self.log_size, store.node().log_size()?);
+        set(&self.log_size, store.node().log_size());
         set(&self.snapshot_size, store.node().snapshot_size()?);
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::segment::{Segment, Spare, file_name};
 use super::{Files, Told};
 use crate::raft::log::faults;
 use crate::raft::log::medium::Medium;
+use crate::raft::log::room::Room;
 use crate::raft::log::watermark::Watermark;
 use crate::raft::metrics::{Metrics, observe};
 
@@ -57,6 +58,8 @@ pub struct Disk {
     pub newest: Option<Segment>,
     /// Segments whose entries are all purged, oldest first. They only take up room.
     pub obsolete: VecDeque<u64>,
+    /// Where it is noted how much room the segments take.
+    pub room: Arc<Room>,
     /// The number of the last durable record.
     pub durable: Arc<AtomicU64>,
     /// The index behind the last durable entry.
@@ -139,6 +142,7 @@ impl Disk {
         // A segment that the log goes on in exists before the one before says so.
         for piece in pieces().filter(|piece| piece.offset == 0) {
             segment::create(&mut self.spare, &self.files, piece.segment, piece.size, &piece.bytes)?;
+            self.room.add(piece.size);
         }
         for piece in joined(pieces().filter(|piece| piece.offset > 0)) {
             let began = Instant::now();
@@ -176,7 +180,11 @@ impl Disk {
                     return;
                 }
             }
-            self.files.lock().expect("open segments lock poisoned").remove(number);
+            let file = self.files.lock().expect("open segments lock poisoned").remove(number);
+            // Segments that an earlier run has left are not counted.
+            if let Some(length) = file.and_then(|file| file.length().ok()) {
+                self.room.subtract(length);
+            }
             self.obsolete.pop_front();
         }
     }

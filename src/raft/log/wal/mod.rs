@@ -20,6 +20,7 @@ use recover::{Location, Recovered, Segment};
 use segment::{FOLDER, Sizes};
 
 use super::medium::{Handle, Medium};
+use super::room::Room;
 use super::watermark::Watermark;
 
 /// Told once a write is durable, or why it is not.
@@ -38,6 +39,7 @@ struct Inner {
     durable_until: Arc<AtomicU64>,
     files: Files,
     segment_bytes: u64,
+    room: Arc<Room>,
 }
 
 /// The open files of the segments, by number.
@@ -129,6 +131,10 @@ impl Wal {
         let Start { mut log, files, watermark } = Start::new(&*medium, known)?;
         let fresh = log.segments.is_empty();
         let opened = Opened { purged: log.purged.clone(), vote: log.vote.clone(), committed: log.committed };
+        let room = Arc::new(Room::new(metrics.log_full.clone()));
+        for file in files.lock().expect("open segments lock poisoned").values() {
+            room.add(file.length()?);
+        }
         let durable = Arc::new(AtomicU64::new(log.number - 1));
         let durable_until = Arc::new(AtomicU64::new(log.next_entry()));
         let disk = Disk {
@@ -139,6 +145,7 @@ impl Wal {
             obsolete: std::mem::take(&mut log.obsolete).into(),
             durable: durable.clone(),
             durable_until: durable_until.clone(),
+            room: room.clone(),
             watermark,
             metrics,
         };
@@ -146,7 +153,7 @@ impl Wal {
         let committed = log.committed;
         let state = Mutex::new(State { log, jobs, durable, committed });
         let segment_bytes = sizes.segment;
-        let wal = Self(Arc::new(Inner { state, durable_until, files, segment_bytes }));
+        let wal = Self(Arc::new(Inner { state, durable_until, files, segment_bytes, room }));
         if fresh {
             wal.begin_now()?;
         }
@@ -289,32 +296,44 @@ impl Wal {
         Ok(bytes)
     }
 
-    /// The index up to which entries must go for the rest to take at most `allowed` bytes; `None` when it does so.
-    /// Half of what is allowed is left, so that this need not be done for each new entry.
-    pub fn purge_for(&self, allowed: u64) -> Option<u64> {
-        let state = self.state();
-        let segments = state.log.segments.len() as u64 * self.0.segment_bytes;
-        if segments <= allowed {
-            return None;
-        }
-        let mut left = 0;
-        let sizes = state.log.entries.iter().rev().map(|place| record::span(place.length as usize) as u64);
-        let kept = sizes.take_while(|size| {
-            left += size;
-            left <= allowed / 2
-        });
-        let kept = kept.count() as u64;
-        (left > allowed / 2).then(|| (state.log.next_entry() - kept).saturating_sub(1))
+    /// Where to wait for room.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.0.room
     }
 
-    /// Bytes of all segments.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn size_on_disk(&self) -> io::Result<u64> {
-        let files: Vec<Handle> =
-            self.0.files.lock().expect("open segments lock poisoned").values().cloned().collect();
-        files.iter().map(|file| file.length()).sum()
+    /// Bytes of a segment.
+    pub fn segment_bytes(&self) -> u64 {
+        self.0.segment_bytes
+    }
+
+    /// Bytes of the entries up to each of these indexes, which ascend, less those up to the one before; then of the rest.
+    pub fn bytes_between(&self, indexes: [u64; 2]) -> [u64; 3] {
+        let state = self.state();
+        let log = &state.log;
+        let mut bytes = [0; 3];
+        for (index, place) in (log.first..).zip(&log.entries) {
+            let part = indexes.iter().filter(|upto| index > **upto).count();
+            bytes[part] += record::span(place.length as usize) as u64;
+        }
+        bytes
+    }
+
+    /// The index up to which entries must go so that those up to and including `upto` take at most `keep` bytes; `None`
+    /// when they do.
+    pub fn purge_for(&self, upto: u64, keep: u64) -> Option<u64> {
+        let state = self.state();
+        let log = &state.log;
+        let count = usize::try_from((upto + 1).saturating_sub(log.first)).unwrap_or(usize::MAX);
+        let mut bytes = 0;
+        let sizes = log.entries.iter().take(count).map(|place| record::span(place.length as usize) as u64);
+        let last = log.first + count.min(log.entries.len()) as u64;
+        let sizes: Vec<u64> = sizes.collect();
+        let kept = sizes.iter().rev().take_while(|size| {
+            bytes += **size;
+            bytes <= keep
+        });
+        let kept = kept.count() as u64;
+        (last - kept > log.first).then(|| last - kept - 1)
     }
 }
 
