@@ -83,8 +83,8 @@ impl Budget {
         let Standing { live, whole, unfinished, newest, log, covered, uncovered, unapplied, segment } =
             *standing;
         let snapshot = live + self.history();
-        // Whether or not the next one is being written.
-        let reserved = whole + unfinished.max(snapshot);
+        // Whether or not the next one is being written, and the first one, too, will have a next one.
+        let reserved = (whole + unfinished.max(snapshot)).max(2 * snapshot);
         // The segment that is made ahead, and what comes in while the limit is noticed.
         let margin = segment + self.base / 16;
         let left = self.total(live).saturating_sub(reserved + margin);
