@@ -130,13 +130,13 @@ impl LogStore {
     /// Entries up to `index` are about to be purged: nobody shall be sent any of them.
     pub fn give_up(&self, index: u64) {
         self.0.given_up.send_if_modified(|known| {
-            let more = index > *known;
-            *known = index.max(*known);
+            let more = index + 1 > *known;
+            *known = (*known).max(index + 1);
             more
         });
     }
 
-    /// Follows up to which index entries are about to be purged.
+    /// Follows before which index entries are about to be purged; 0 when none are.
     pub fn given_up(&self) -> watch::Receiver<u64> {
         self.0.given_up.subscribe()
     }

@@ -59,7 +59,7 @@ struct Inner {
 
 impl Peers {
     /// The ways from the member that `gate` keeps, which tell others its reading of the cluster clock in `state`.
-    /// Entries of the log up to the index in `given_up` are sent to nobody.
+    /// Entries of the log before the index in `given_up` are sent to nobody.
     pub fn new(
         gate: Arc<Gate>,
         statistics: Arc<Statistics>,
@@ -364,7 +364,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
                         biased;
                         answer = answer => answer.map(|answer| answer.into_stream_result(prev, last)),
                         // Openraft keeps entries for as long as they are on their way. The error makes it send a snapshot.
-                        Ok(_) = given_up.wait_for(|upto| *upto >= next) => Err(unreachable(&behind())),
+                        Ok(_) = given_up.wait_for(|kept| *kept > next) => Err(unreachable(&behind())),
                     }
                 }
             });
