@@ -244,7 +244,7 @@ fn write_steadily(url: &str, bytes: u64, size: usize, key: impl Fn(u64) -> Strin
 
 /// Bytes that a test writes of large values: more than its disk may take.
 fn load() -> u64 {
-    std::env::var("MUSTER_TORTURE_BYTES").map_or(2 * BASE, |text| text.parse().expect("a number"))
+    std::env::var("MUSTER_TORTURE_BYTES").map_or(BASE + BASE / 4, |text| text.parse().expect("a number"))
 }
 
 #[test]
