@@ -280,7 +280,7 @@ fn history_is_bound_in_bytes_as_well_and_a_copy_knows_what_was_dropped() {
     assert_eq!(later, 21 - length);
     let cleared = Err(KeyError::HistoryCleared { oldest: later, asked: later - 1 });
     assert_eq!(copy.history().scan(b"/big", false, later - 1, 20), cleared);
-    assert_eq!(copy.get(&key("/big"), false, 0), f.keyspace.get(&key("/big"), false, 0));
+    assert_eq!(copy.find(&key("/big")), f.keyspace.find(&key("/big")));
 
     f.apply(set("/huge", content(&"x".repeat(100_000)))).unwrap();
     assert_eq!((f.keyspace.history().len(), f.keyspace.history().oldest(21)), (1, 21));
