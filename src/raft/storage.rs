@@ -125,7 +125,7 @@ impl Storage {
     /// `StorageFull`: it has not. Or it cannot be seen.
     pub(super) fn refuse_full_disk(&self) -> io::Result<()> {
         let disk = statvfs(self.folder.path())?;
-        let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         let needed = self.log.segment_bytes() + self.folder.sizes()?.newest;
         // Some file systems do not tell.
         if disk.blocks() > 0 && free < needed {
