@@ -20,9 +20,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::codec::FramedRead;
 
+use super::membership::founding::{Charter, Known, Word};
 use super::membership::progress::{MemberProgress, Progress};
+use super::peer::card::{Card, Dismissal, Refusal};
 use super::peer::hello::{Hello, PREFACE, Welcome, check_preface};
-use super::peer::wire::{self, Introduction, PeerRequest, PeerResponse};
+use super::peer::wire::{self, Introduction, Pass, PeerRequest, PeerResponse};
 use super::types::{CommittedLeader, Peer, Proposal, RaftEntry, RaftLogId, RaftVote, Ticket};
 use crate::clock::{NANOS, Stamp};
 use crate::format::{self, LOWEST, Unreadable, Version, written_as};
@@ -253,6 +255,8 @@ fn requests() -> Vec<PeerRequest> {
         PeerRequest::Belong,
         PeerRequest::Progress,
         PeerRequest::MoveLeader { to: Some(2) },
+        PeerRequest::Inquire { cluster: 5, member: 1, folder: 11, peer_urls: peer().peer_urls },
+        PeerRequest::Enter { member: 1, folder: 11, run: 1_790_000_000_000_000_000, ticket: ticket() },
     ]
 }
 
@@ -275,24 +279,53 @@ fn responses() -> Vec<PeerResponse> {
         PeerResponse::ReadIndex(300),
         PeerResponse::NotLeader(Some(2)),
         PeerResponse::Failed("why".into()),
-        PeerResponse::Introduced(Introduction { cluster: 5, member: Some(1), started: true, members }),
+        PeerResponse::Introduced(Introduction { cluster: 5, member: Some(1), members }),
         PeerResponse::Belongs,
-        PeerResponse::Removed,
+        PeerResponse::Dismissed(dismissal()),
         PeerResponse::Progress(progress),
         PeerResponse::Moved(Ok(2)),
         PeerResponse::Moved(Err("why".into())),
         PeerResponse::Unknown { kind: 99, version: LOWEST },
+        PeerResponse::Word { cluster: 5, word: Word::Blank { folder: 22 } },
+        PeerResponse::Word { cluster: 5, word: Word::Bound { charter: charter(), begun: true } },
+        PeerResponse::Word {
+            cluster: 5,
+            word: Word::Founded { incarnation: 77, you: Known::Unintroduced, seat: Some(1) },
+        },
+        PeerResponse::Entered(Pass { incarnation: 77, folders: folders() }),
+        PeerResponse::NotEntered(Known::Other),
     ]
+}
+
+fn folders() -> BTreeMap<u64, u64> {
+    BTreeMap::from([(1, 11), (2, 22)])
+}
+
+fn charter() -> Charter {
+    Charter { incarnation: 77, by: 1, folders: folders() }
+}
+
+fn dismissal() -> Dismissal {
+    Dismissal { refusal: Refusal::OtherFounding(77), by: 2, leading: true }
+}
+
+fn card() -> Card {
+    let run = 1_790_000_000_000_000_000;
+    Card { cluster: 5, member: 1, incarnation: 77, folder: 11, run, previous: 0 }
 }
 
 fn hello() -> Hello {
     let (lowest, highest) = (RECORDED, RECORDED);
-    Hello { cluster: 5, from: 1, to: 2, lowest, highest, reached: RECORDED }
+    Hello { card: card(), to: 2, lowest, highest, reached: RECORDED }
 }
 
 fn welcomes() -> Vec<Welcome> {
     let why = "the cluster is at version 0.2".to_string();
-    vec![Welcome::Agreed { version: RECORDED }, Welcome::Refused { why, needed: Some(Version::new(0, 2)) }]
+    vec![
+        Welcome::Agreed { version: RECORDED, card: card() },
+        Welcome::Refused { why, needed: Some(Version::new(0, 2)) },
+        Welcome::Unwelcome(dismissal()),
+    ]
 }
 
 /// Messages as they lie in a connection's stream.

@@ -142,6 +142,9 @@ fn begin(storage: &Storage, candidate: &Candidate, charter: Charter) -> io::Resu
     Ok(Admission { identity, incarnation, folders, founds: true, founders })
 }
 
+/// What was heard of each member so far, what comes in, and the tasks that ask.
+type Asking = (BTreeMap<u64, Heard>, mpsc::Receiver<(u64, Heard)>, JoinSet<()>);
+
 struct Entrance {
     candidate: Candidate,
     folder: u64,
@@ -191,7 +194,7 @@ impl Entrance {
     }
 
     /// Asks each of the others again and again.
-    fn start_asking(&self) -> (BTreeMap<u64, Heard>, mpsc::Receiver<(u64, Heard)>, JoinSet<()>) {
+    fn start_asking(&self) -> Asking {
         let Identity { member: me, cluster } = self.candidate.identity;
         let (tell, told) = mpsc::channel(ANSWERS);
         let mut askers = JoinSet::new();
