@@ -202,7 +202,7 @@ fn members_are_listed_with_a_mark_at_the_leader() {
     assert_eq!(rows.len(), 2, "{table}");
     assert!(rows[0].starts_with("ID "), "{table}");
     assert!(
-        rows[1].contains("default") && rows[1].contains(&etcd.url()) && rows[1].ends_with("leader"),
+        rows[1].contains("default") && rows[1].contains(&etcd.url()) && rows[1].contains("  leader  "),
         "{table}"
     );
     let json: serde_json::Value =

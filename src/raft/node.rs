@@ -427,8 +427,10 @@ impl Node {
     /// replica.
     pub async fn failed(&self) -> String {
         tokio::select! {
-            reason = self.raft_failed() => reason,
+            biased;
+            // First, because a panic is also why raft stops then.
             what = self.state.alarm().raised() => format!("a panic ended {what}"),
+            reason = self.raft_failed() => reason,
         }
     }
 
