@@ -245,7 +245,9 @@ async fn meet(node: &Node, hello: &Hello) -> Result<(), Refusal> {
         return gate.admit(card).await;
     }
     let refusal = Refusal::OtherMember(*to);
-    if (card.cluster, card.incarnation) == (gate.card().cluster, gate.card().incarnation) {
+    // Whoever looks for a member that is none any more has old news: this one may have been added in its place.
+    let sought = node.state().read().keyspace.roster().get(*to).is_some();
+    if sought && (card.cluster, card.incarnation) == (gate.card().cluster, gate.card().incarnation) {
         // Somebody of this cluster, even this member itself, takes this place for another member's.
         gate.was_told(Dismissal { refusal, by: card.member, leading: false });
     }
