@@ -53,7 +53,7 @@ pub struct Node {
     pub may_leave: bool,
     /// Its data folder is not the one that the cluster knows: it must end.
     pub refused: bool,
-    /// A client URL of the cluster that it is to join, once it does not belong to the first members any more.
+    /// Client URLs of the cluster that it is to join, separated by commas, once it does not belong to the first members any more.
     pub join: Option<String>,
 }
 
@@ -261,7 +261,10 @@ impl Cluster {
     fn join_again(&mut self, node: usize) {
         std::fs::remove_dir_all(self.data(node)).expect("the data of a member that was removed");
         self.nodes[node].may_leave = false;
-        self.nodes[node].join = Some(self.nodes[(node + 1) % self.count()].url.clone());
+        // All others: one of them alone may be the next that is down.
+        let others =
+            (0..self.count()).filter(|other| *other != node).map(|other| self.nodes[other].url.clone());
+        self.nodes[node].join = Some(others.collect::<Vec<_>>().join(","));
         self.launch(node);
     }
 
