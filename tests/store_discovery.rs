@@ -187,13 +187,15 @@ fn a_registry_that_does_not_answer_yet_is_asked_again() {
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     let place = Place::new("n0");
     let registry = format!("{}/v2/keys/t", url(client));
-    let mut node = place.muster(&["--discovery", &registry]);
-    node.wait_until_said("asking again in 2 s");
     let mut service = Place::new("service");
     (service.client, service.peer) = (url(client), url(peer));
     let mut served = service.muster(&[]);
     served.wait_until_answers(&service.client, "/health");
     assert_eq!(service.put("/v2/keys/t/_config/size", "value=1").status, 201);
+    assert!(served.terminate().success());
+    let mut node = place.muster(&["--discovery", &registry]);
+    node.wait_until_said("asking again in 2 s");
+    let _served = service.muster(&[]);
     node.wait_until_answers(&place.client, "/health");
 }
 
@@ -226,11 +228,12 @@ fn what_is_wrong_with_a_registry_or_a_registration_is_said_in_etcds_words() {
     // The same URLs without the data.
     assert!(only.terminate().success());
     std::fs::remove_dir_all(place.folder.path().join("data")).expect("the data can be removed");
-    let said = refused(&place, &["--discovery", &url], 1);
+    let said = refused(&place, &["--discovery", &url], 4);
     assert!(
         said.contains("discovery: found duplicate id") && said.contains("previously registered"),
         "{said}"
     );
+    assert!(said.contains("muster member remove"), "{said}");
 
     let url = new_registry(&service, "2");
     let (one, other) = (Place::new("same"), Place::new("same"));

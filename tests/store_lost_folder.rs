@@ -260,6 +260,85 @@ fn a_member_that_joined_is_refused_without_its_folder_until_it_is_removed_and_ad
     assert_ne!(id(&url, "n1"), old);
 }
 
+#[test]
+fn one_that_founded_alone_is_refused_without_its_folder_once_others_have_joined() {
+    let mut cluster = Cluster::start(1, &[]);
+    let first = cluster.nodes[0].url();
+    let others = [cluster.newcomer(&["--join", &first]), cluster.newcomer(&["--join", &first])];
+    for (place, name) in others.iter().zip(["n1", "n2"]) {
+        cluster.nodes[*place].start();
+        wait_for_voter(&first, name);
+    }
+    write_five(&cluster.nodes[0]);
+    let old = id(&first, "n0");
+    cluster.nodes[0].kill();
+    cluster.nodes[0].wipe();
+    assert_refused(&mut cluster.nodes[0], &format!("muster member remove {old}"));
+    assert_refused(&mut cluster.nodes[0], "has run before with another data folder");
+    let url = cluster.nodes[others[0]].url();
+    muster(&url, &["member", "remove", "n0"]);
+    muster(&url, &["member", "add", "n0", &cluster.nodes[0].peer_url()]);
+    // Added anew, but it has nobody on its list to ask who it is.
+    cluster.nodes[0].launch();
+    assert_eq!(cluster.nodes[0].wait_for_end(LIMIT).code(), Some(1));
+    assert!(cluster.nodes[0].log().contains("start this node with --join"), "{}", cluster.nodes[0].log());
+    let list = cluster.nodes[0].initial_cluster();
+    cluster.nodes[0].take_arguments(&["--initial-cluster", &list]);
+    cluster.nodes[0].add_arguments(&["--join", &url]);
+    cluster.nodes[0].start();
+    wait_for_voter(&url, "n0");
+    assert_five(&cluster.nodes[0]);
+}
+
+#[test]
+fn one_that_founds_anew_alone_while_nobody_is_there_does_not_end_the_others() {
+    let mut cluster = Cluster::start(1, &[]);
+    let first = cluster.nodes[0].url();
+    let others = [cluster.newcomer(&["--join", &first]), cluster.newcomer(&["--join", &first])];
+    for (place, name) in others.iter().zip(["n1", "n2"]) {
+        cluster.nodes[*place].start();
+        wait_for_voter(&first, name);
+    }
+    write_five(&cluster.nodes[0]);
+    others.iter().for_each(|place| cluster.nodes[*place].signal(Signal::SIGSTOP));
+    cluster.nodes[0].kill();
+    cluster.nodes[0].wipe();
+    // A node that is only stopped takes connections; alone, nobody is asked.
+    cluster.nodes[0].start();
+    others.iter().for_each(|place| cluster.nodes[*place].signal(Signal::SIGCONT));
+    cluster.nodes[others[0]].wait_until_healthy();
+    // One of them alone hears of nobody but the other founding's leader.
+    cluster.nodes[others[1]].kill();
+    let before = cluster.nodes[others[0]].log().matches("another founding").count();
+    wait_for("it to hear of the other founding", LIMIT, || {
+        let log = cluster.nodes[others[0]].log();
+        log.matches("another founding").count() > before
+            || before > 0 && !cluster.nodes[others[0]].is_healthy()
+    });
+    cluster.nodes[others[1]].start();
+    cluster.nodes[others[0]].wait_until_healthy();
+    others.iter().for_each(|place| assert_five(&cluster.nodes[*place]));
+}
+
+#[test]
+fn one_that_is_forced_to_go_on_alone_does_not_end_a_majority_that_runs() {
+    let mut cluster = Cluster::start(3, &[]);
+    let forced = cluster.leader();
+    let others = [(forced + 1) % 3, (forced + 2) % 3];
+    write_five(&cluster.nodes[forced]);
+    cluster.nodes[forced].kill();
+    cluster.nodes[forced].add_arguments(&["--force-new-cluster"]);
+    cluster.nodes[forced].start();
+    wait_for("whoever leads to hear of it", LIMIT, || {
+        others.iter().any(|place| cluster.nodes[*place].log().contains("forced to go on without it"))
+    });
+    for place in others {
+        cluster.nodes[place].wait_until_healthy();
+        assert_five(&cluster.nodes[place]);
+    }
+    put(&cluster.nodes[others[0]], "after");
+}
+
 /// A cluster in which the node beside the leader has an older copy of its folder, made by `make` in between.
 fn with_older_copy(make: impl Fn(&mut Node)) -> (Cluster, usize) {
     let mut cluster = Cluster::start(3, &[]);
@@ -308,19 +387,37 @@ fn a_copy_from_the_same_run_is_found_out_by_what_the_leader_remembers() {
     assert_five(&cluster.nodes[(place + 1) % 3]);
 }
 
-#[test]
-fn another_members_folder_is_noticed_and_said() {
+/// A node gets a copy of the folder of another one, which leads the cluster or does not.
+fn with_anothers_folder(leads: bool) {
     let mut cluster = Cluster::start(3, &[]);
     let leader = cluster.leader();
-    let (b, c) = ((leader + 1) % 3, (leader + 2) % 3);
-    write_five(&cluster.nodes[leader]);
+    let (a, b, c) = (leader, (leader + 1) % 3, (leader + 2) % 3);
+    write_five(&cluster.nodes[a]);
     cluster.nodes[b].kill();
     cluster.nodes[c].kill();
     let stolen = aside(&cluster.nodes[b]);
     copy(cluster.nodes[c].data(), &stolen);
     replace(&cluster.nodes[b], &stolen);
     cluster.nodes[c].start();
+    if leads {
+        let name = cluster.nodes[c].name().to_string();
+        wait_for_voter(&cluster.nodes[a].url(), &name);
+        muster(&cluster.nodes[a].url(), &["member", "move-leader", &name]);
+    }
     assert_refused(&mut cluster.nodes[b], "every machine needs a data folder of its own");
-    put(&cluster.nodes[leader], "after");
+    put(&cluster.nodes[a], "after");
     assert_five(&cluster.nodes[c]);
+    for place in [a, c] {
+        assert!(cluster.nodes[place].ended().is_none(), "{} has ended", cluster.nodes[place].name());
+    }
+}
+
+#[test]
+fn another_members_folder_is_noticed_and_said() {
+    with_anothers_folder(false);
+}
+
+#[test]
+fn the_leaders_folder_elsewhere_is_noticed_and_the_leader_stays() {
+    with_anothers_folder(true);
 }

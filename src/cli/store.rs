@@ -226,7 +226,7 @@ pub(super) fn serve(settings: StoreSettings) -> Result<(), Failure> {
         };
         store::run(settings, &threads, stop, notify::ready).await.map_err(|error| match error {
             RunError::Removed { .. } => Failure::with_code(REMOVED, error),
-            RunError::Lost(_) | RunError::Dismissed { .. } => Failure::with_code(DISMISSED, error),
+            error if error.is_of_folder() => Failure::with_code(DISMISSED, error),
             error => Failure::new(error),
         })
     });

@@ -118,6 +118,15 @@ pub enum RunError {
     Failed(String),
 }
 
+impl RunError {
+    /// Whether the data folder is not the one that others know of this member: starting again is of no use, somebody must
+    /// see to it.
+    pub fn is_of_folder(&self) -> bool {
+        let twice = matches!(self, Self::Discovery(DiscoveryError::DuplicateId { .. }));
+        twice || matches!(self, Self::Lost(_) | Self::Dismissed { .. })
+    }
+}
+
 /// Runs a node until `stop`; calls `ready` once it serves: it has found its cluster and its name is known there.
 ///
 /// Raft's tasks run where this runs, best on one thread: they hand much over to each other and do little work. The rest
@@ -293,8 +302,7 @@ async fn candidate(settings: &StoreSettings, storage: &Storage) -> Result<Candid
         let members = storage.members();
         let members = members
             .map_err(|cause| RunError::Data { folder: settings.data_dir.display().to_string(), cause })?;
-        let (peer_urls, with_all) = (settings.advertise_peer.clone(), settings.found_with_all);
-        return Ok(Candidate { identity: identity.clone(), peer_urls, members, founds: true, with_all });
+        return Ok(join::candidate(settings, identity.clone(), members, true));
     }
     let settings = &discovery::resolve(settings).await?;
     if settings.found_cluster && settings.join.is_none() {
@@ -306,7 +314,7 @@ async fn candidate(settings: &StoreSettings, storage: &Storage) -> Result<Candid
 /// The error with which a node ends with which its cluster has nothing more to do.
 fn ended(member: u64, folder: String, why: Refusal) -> RunError {
     match why {
-        Refusal::Removed => RunError::Removed { member, folder },
+        Refusal::Removed | Refusal::LeftBehind => RunError::Removed { member, folder },
         why => RunError::Dismissed { member, folder, why },
     }
 }
@@ -326,6 +334,12 @@ fn dismissed(member: u64, folder: &str, why: Refusal) -> String {
             "the data in {folder} is that of member {member:x}, but the cluster looks for member {wanted:x} here: every \
              machine needs a data folder of its own. Give {wanted:x} its own folder back, or {again}"
         ),
+        // The others know of a run with the older folder meanwhile, and would take the newest one for older.
+        Refusal::LostEntries => {
+            format!(
+                "the cluster has nothing more to do with member {member:x}: {why}. To have it back, {again}"
+            )
+        }
         why => format!(
             "the cluster has nothing more to do with member {member:x}: {why}. Give its newest data back, or {again}"
         ),

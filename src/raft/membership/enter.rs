@@ -25,6 +25,14 @@ use crate::raft::types::{Peer, Ticket};
 /// How long a majority of empty members waits for the others, before it founds a cluster without them.
 pub const FOUND_GRACE: Duration = Duration::from_secs(5);
 
+/// How long one that is to found a cluster alone listens first whether somebody calls who knows it, at least. A member
+/// that leads calls with each heartbeat, one that has no leader about once in an election's time.
+const ALONE_GRACE: Duration = Duration::from_millis(1500);
+
+/// How long those who belong to a cluster may not know this node. A member that lags behind takes a moment to hear of
+/// one that was just added.
+const STRANGER_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How often each of the others is asked: at first, and later.
 const ASK_EVERY: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
@@ -50,6 +58,10 @@ pub struct Candidate {
     pub founds: bool,
     /// Whether it founds only with all first members.
     pub with_all: bool,
+    /// Between two heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// Without a heartbeat for about this long, a follower calls an election.
+    pub election: Duration,
 }
 
 /// Why a node cannot take part.
@@ -67,7 +79,8 @@ pub enum EnterError {
     Removed(u64),
     /// The cluster does not know it.
     #[error(
-        "the cluster does not know member {0:x}: add this node first (muster member add), or start it with --join"
+        "the cluster does not know member {0:x}: start this node with --join, which adds it if nobody has yet (muster \
+         member add)"
     )]
     Unknown(u64),
     /// The cluster has gone on to a version that this one does not know.
@@ -96,11 +109,6 @@ pub async fn enter(
     }
     let me = candidate.identity.member;
     let folder = storage.folder_id;
-    if candidate.founds && candidate.members.len() == 1 && candidate.members.contains_key(&me) {
-        let incarnation = crate::raft::unique()?;
-        let charter = Charter { incarnation, by: me, folders: BTreeMap::from([(me, folder)]) };
-        return Ok(begin(storage, &candidate, charter)?);
-    }
     let bound = admission::bound(&storage.identity_store)?;
     let ticket = Ticket { node: me, session: storage.run, seq: 1 };
     // A run of its own, below the one whose batches come after it.
@@ -119,7 +127,8 @@ pub async fn enter(
         tasks.spawn(lobby.clone().serve(listener.clone()));
     }
     let run = storage.run;
-    let mut entrance = Entrance { candidate, folder, run, bound, lobby, ticket, together: None, said: None };
+    let mut entrance =
+        Entrance { candidate, folder, run, bound, lobby, ticket, together: None, founded: None, said: None };
     let admitted = entrance.wait(storage).await;
     // Whoever serves the listeners next must find every connection.
     tasks.shutdown().await;
@@ -154,6 +163,8 @@ struct Entrance {
     ticket: Ticket,
     /// Since when a majority of empty members has been together.
     together: Option<Instant>,
+    /// Since when somebody belongs to a cluster.
+    founded: Option<Instant>,
     said: Option<(String, Instant)>,
 }
 
@@ -165,7 +176,9 @@ impl Entrance {
             match tokio::time::timeout(ASK_EVERY[0], answers.recv()).await {
                 Ok(Some((_, Heard::Newer(why)))) => return Err(EnterError::Outgrown(why)),
                 Ok(Some((member, what))) => drop(heard.insert(member, what)),
-                Ok(None) | Err(_) => {}
+                // There is nobody to ask.
+                Ok(None) => tokio::time::sleep(ASK_EVERY[0]).await,
+                Err(_) => {}
             }
             match self.decide(&heard) {
                 Decision::Wait(waiting) => self.tell(&waiting, &heard),
@@ -187,6 +200,7 @@ impl Entrance {
                 Decision::Introduce(Some(seat)) => {
                     self.candidate.identity.member = seat;
                     self.ticket.node = seat;
+                    self.founded = None;
                     (heard, answers, _askers) = self.start_asking();
                 }
             }
@@ -223,11 +237,19 @@ impl Entrance {
         let here = |heard: &&Heard| matches!(heard, Heard::Said(Word::Blank { .. } | Word::Bound { .. }));
         let enough = 1 + heard.values().filter(here).count() >= majority(listed.len());
         self.together = self.together.filter(|_| enough).or_else(|| enough.then(Instant::now));
+        let grace = match listed.len() {
+            1 => ALONE_GRACE.max(self.candidate.heartbeat * 3).max(self.candidate.election * 3 / 2),
+            _ => FOUND_GRACE,
+        };
         let patience = match self.together.map(|since| since.elapsed()) {
-            Some(waited) if waited >= FOUND_GRACE * 3 => Patience::LongOver,
-            Some(waited) if waited >= FOUND_GRACE => Patience::Over,
+            Some(waited) if waited >= grace * 3 => Patience::LongOver,
+            Some(waited) if waited >= grace => Patience::Over,
             _ => Patience::Fresh,
         };
+        let mut callers = self.lobby.callers();
+        callers.retain(|caller, _| !listed.contains(caller));
+        let is_founded = heard.values().any(|heard| matches!(heard, Heard::Said(Word::Founded { .. })));
+        self.founded = self.founded.filter(|_| is_founded).or_else(|| is_founded.then(Instant::now));
         founding::decide(&Scene {
             me: self.candidate.identity.member,
             folder: self.folder,
@@ -236,7 +258,9 @@ impl Entrance {
             with_all: self.candidate.with_all,
             bound: self.bound.as_ref(),
             heard,
+            callers: &callers,
             patience,
+            unknown_for_long: self.founded.is_some_and(|since| since.elapsed() >= STRANGER_PATIENCE),
         })
     }
 
@@ -271,6 +295,8 @@ impl Entrance {
                     let founders = BTreeMap::new();
                     return Ok(Some(Admission { identity, incarnation, folders, founds: false, founders }));
                 }
+                // It may have been added anew as another one: whoever answered knows by now.
+                Ok(PeerResponse::NotEntered(Known::Removed)) => "it was removed".into(),
                 Ok(PeerResponse::NotEntered(known)) => return Err(refusal(known, member)),
                 Err(Missed::Outgrown(why)) => return Err(EnterError::Outgrown(why)),
                 Ok(PeerResponse::Failed(why)) => why,
@@ -308,9 +334,28 @@ impl Entrance {
                 format!("waiting for other first members: {}", missing.join("; "))
             }
             Waiting::Charter(by) => format!("waiting for {} to found the cluster", of(by)),
-            Waiting::Acceptance => "waiting for a majority of the first members to found the cluster".into(),
-            Waiting::Founding => {
-                "others found the cluster without this member; waiting until they have".into()
+            Waiting::Acceptance(missing) => {
+                let missing: Vec<String> = missing.iter().map(of).collect();
+                format!("waiting for other first members to found the cluster: {}", missing.join("; "))
+            }
+            Waiting::Founding(founders) => {
+                let founders: Vec<String> = founders.iter().map(of).collect();
+                let founders = founders.join("; ");
+                format!("others found the cluster without this member; waiting until they have: {founders}")
+            }
+            Waiting::Recognition => {
+                "the members of the cluster do not know this one yet; waiting until one does".into()
+            }
+            Waiting::Callers => "about to found a cluster alone, if no member of one that is there calls".into(),
+            Waiting::Knowing(callers) => {
+                let callers: Vec<String> = callers.iter().map(|id| format!("{id:x}")).collect();
+                format!(
+                    "nothing is founded: members of this cluster call that are not among the first members ({}), so it \
+                     was founded before; waiting for first members that know it. If all of them are gone, remove this \
+                     one (muster member remove {:x}) and start it with --join",
+                    callers.join(", "),
+                    self.candidate.identity.member
+                )
             }
         });
     }

@@ -112,8 +112,12 @@ pub struct Scene<'a> {
     pub bound: Option<&'a Charter>,
     /// What was heard of each of the others.
     pub heard: &'a BTreeMap<u64, Heard>,
+    /// Members of the cluster that are not listed and have called of late, and for which member.
+    pub callers: &'a BTreeMap<u64, u64>,
     /// How long a majority has been waiting.
     pub patience: Patience,
+    /// Those who belong to a cluster have not known this node for longer than one of them may lag behind.
+    pub unknown_for_long: bool,
 }
 
 /// What the node does next.
@@ -142,15 +146,21 @@ pub enum Waiting {
     Answers(BTreeSet<u64>),
     /// For this one to draw up a charter.
     Charter(u64),
-    /// For a majority to accept the charter.
-    Acceptance,
-    /// For those who found the cluster without this node to have done so.
-    Founding,
+    /// For a majority to accept the charter, which these have not.
+    Acceptance(BTreeSet<u64>),
+    /// For these, who found the cluster without this node, to have done so.
+    Founding(BTreeSet<u64>),
+    /// For members of the cluster that is there to know this node.
+    Recognition,
+    /// For somebody to call who knows this member, which is about to found a cluster alone.
+    Callers,
+    /// For listed members who know better: these are members, and not listed, so the cluster was founded before.
+    Knowing(BTreeSet<u64>),
 }
 
 /// What to do.
 pub fn decide(scene: &Scene<'_>) -> Decision {
-    founded(scene).unwrap_or_else(|| match scene.bound {
+    founded(scene).or_else(|| called(scene)).unwrap_or_else(|| match scene.bound {
         Some(charter) => bound(scene, charter),
         None => unbound(scene),
     })
@@ -183,42 +193,74 @@ impl<'a> Scene<'a> {
 }
 
 /// What follows when somebody belongs to a founded cluster. What is known of a folder or a removal never becomes
-/// untrue, so the one who says it is right, whoever else knows less.
+/// untrue, so the one who says it is right, whoever else knows less: a member that lags behind knows of a folder, and not
+/// yet that the member was removed, and whoever knows of the removal may not know yet that it was added anew.
 fn founded(scene: &Scene<'_>) -> Option<Decision> {
-    let mut seats = BTreeSet::new();
-    let mut known = BTreeSet::new();
-    for (_, word) in scene.words() {
-        if let Word::Founded { you, seat, .. } = word {
-            seats.extend(seat.filter(|seat| *seat != scene.me));
-            known.insert(*you as u8);
-        }
-    }
-    let said = |what: Known| known.contains(&(what as u8));
-    if known.is_empty() {
-        None
+    let words = || {
+        scene.words().filter_map(|(_, word)| match word {
+            Word::Founded { you, seat, .. } => Some((*you, seat.filter(|seat| *seat != scene.me))),
+            _ => None,
+        })
+    };
+    let said = |what: Known| words().any(|(you, _)| you == what);
+    // As another member, if it was added anew.
+    let seat = |of: Known| words().filter(|(you, _)| *you == of).find_map(|(_, seat)| seat);
+    let unasked: BTreeSet<u64> =
+        scene.heard.iter().filter(|(_, heard)| **heard == Heard::Nothing).map(|(id, _)| *id).collect();
+    let refuse = |known| match unasked.is_empty() {
+        true => Decision::Refuse(known),
+        false => Decision::Wait(Waiting::Answers(unasked.clone())),
+    };
+    let decision = if said(Known::Removed) {
+        let seat = seat(Known::Removed);
+        seat.map_or_else(|| refuse(Known::Removed), |seat| Decision::Introduce(Some(seat)))
     } else if said(Known::Other) {
-        Some(Decision::Refuse(Known::Other))
-    } else if said(Known::Removed) || !(said(Known::Same) || said(Known::Unintroduced)) {
-        // Removed and added again, it is another member.
-        let gone = if said(Known::Removed) { Known::Removed } else { Known::Stranger };
-        Some(seats.first().map_or(Decision::Refuse(gone), |seat| Decision::Introduce(Some(*seat))))
+        refuse(Known::Other)
+    } else if said(Known::Same) || said(Known::Unintroduced) {
+        Decision::Introduce(None)
+    } else if !said(Known::Stranger) {
+        return None;
+    } else if scene.unknown_for_long {
+        let seat = seat(Known::Stranger);
+        seat.map_or_else(|| refuse(Known::Stranger), |seat| Decision::Introduce(Some(seat)))
     } else {
-        Some(Decision::Introduce(None))
+        Decision::Wait(Waiting::Recognition)
+    };
+    Some(decision)
+}
+
+/// What follows when members call that are not listed: the cluster has been founded before, and has grown since. They
+/// cannot be asked, because nobody says where. One that founded alone is known to all that came later; one of several
+/// may just not have been introduced yet.
+fn called(scene: &Scene<'_>) -> Option<Decision> {
+    if !scene.founds || scene.callers.is_empty() {
+        return None;
     }
+    if scene.listed.len() > 1 {
+        return Some(Decision::Wait(Waiting::Knowing(scene.callers.keys().copied().collect())));
+    }
+    let known = scene.callers.values().any(|sought| *sought == scene.me);
+    Some(Decision::Refuse(if known { Known::Other } else { Known::Stranger }))
 }
 
 fn bound(scene: &Scene<'_>, mine: &Charter) -> Decision {
-    let (mut with_me, mut elsewhere, mut within_reach) = (1, 0, 1);
+    let (mut with_me, mut elsewhere, mut within_reach, mut blank) = (1, 0, 1, 1);
+    let mut missing: BTreeSet<u64> = mine.folders.keys().copied().filter(|id| *id != scene.me).collect();
     for (id, word) in scene.words() {
         match word {
             Word::Bound { charter, .. } if charter.incarnation == mine.incarnation => {
                 with_me += 1;
                 within_reach += 1;
+                missing.remove(&id);
             }
             Word::Bound { .. } => elsewhere += 1,
-            Word::Blank { folder } if mine.folders.get(&id) == Some(folder) => within_reach += 1,
-            // It has lost its folder since, or never was named.
-            Word::Blank { .. } => elsewhere += usize::from(mine.folders.contains_key(&id)),
+            Word::Blank { folder } => {
+                blank += 1;
+                let named = mine.folders.get(&id) == Some(folder);
+                within_reach += usize::from(named);
+                // It has lost its folder since, or never was named, and will never accept this one.
+                elsewhere += usize::from(!named);
+            }
             Word::Founded { .. } => {}
         }
     }
@@ -227,12 +269,15 @@ fn bound(scene: &Scene<'_>, mine: &Charter) -> Decision {
         return Decision::Begin(mine.clone());
     }
     let (left, offers) = (scene.listed.len() - elsewhere, scene.offers(mine.incarnation));
+    let stalled = missing.iter().any(|id| scene.heard.get(id) == Some(&Heard::Late));
     match offers.first_key_value() {
         Some((by, offer)) if *by < mine.by && scene.patience > Patience::Fresh && within_reach < needed => {
             Decision::Accept((*offer).clone())
         }
         _ if left < needed => Decision::Forget,
-        _ => Decision::Wait(Waiting::Acceptance),
+        // Those it was drawn up with do not come back. Nobody has had this one's vote by it: it has not begun.
+        _ if scene.patience == Patience::LongOver && blank >= needed && !stalled => Decision::Forget,
+        _ => Decision::Wait(Waiting::Acceptance(missing)),
     }
 }
 
@@ -248,16 +293,25 @@ fn unbound(scene: &Scene<'_>) -> Decision {
                 let other = charter.folders.get(&scene.me).is_some_and(|folder| *folder != scene.folder);
                 // Whoever has begun may have counted this member's vote.
                 let lost = other && *begun;
-                return if lost { Decision::Refuse(Known::Other) } else { Decision::Wait(Waiting::Founding) };
+                let founders = || charter.folders.keys().copied().collect();
+                return match lost {
+                    true => Decision::Refuse(Known::Other),
+                    false => Decision::Wait(Waiting::Founding(founders())),
+                };
             }
             Word::Founded { .. } => {}
         }
     }
     blank.retain(|id, _| scene.listed.contains(id));
     let missing: BTreeSet<u64> = scene.listed.iter().copied().filter(|id| !blank.contains_key(id)).collect();
-    let asked = !scene.heard.values().any(|heard| *heard == Heard::Nothing);
+    // Who takes connections is there, and may know better.
+    let asked = !scene.heard.values().any(|heard| matches!(heard, Heard::Nothing | Heard::Late));
     let enough = blank.len() >= majority(scene.listed.len()) && !scene.with_all;
-    let complete = missing.is_empty() || enough && asked && scene.patience > Patience::Fresh;
+    let patient = scene.patience > Patience::Fresh;
+    if scene.founds && scene.listed.len() == 1 && !patient {
+        return Decision::Wait(Waiting::Callers);
+    }
+    let complete = missing.is_empty() || enough && asked && patient;
     if !scene.founds || !complete {
         return Decision::Wait(Waiting::Answers(missing));
     }
@@ -281,7 +335,9 @@ mod tests {
         with_all: bool,
         bound: Option<Charter>,
         heard: BTreeMap<u64, Heard>,
+        callers: BTreeMap<u64, u64>,
         patience: Patience,
+        unknown_for_long: bool,
     }
 
     fn of(count: u64) -> Fixture {
@@ -294,7 +350,9 @@ mod tests {
             with_all: false,
             bound: None,
             heard,
+            callers: BTreeMap::new(),
             patience: Patience::Fresh,
+            unknown_for_long: false,
         }
     }
 
@@ -325,6 +383,11 @@ mod tests {
             self
         }
 
+        fn called_by(mut self, caller: u64, sought: u64) -> Self {
+            self.callers.insert(caller, sought);
+            self
+        }
+
         fn seen_by(mut self, me: u64) -> Self {
             self.heard.remove(&me);
             self.me = me;
@@ -345,7 +408,9 @@ mod tests {
                 with_all: self.with_all,
                 bound: self.bound.as_ref(),
                 heard: &self.heard,
+                callers: &self.callers,
                 patience: self.patience,
+                unknown_for_long: self.unknown_for_long,
             })
         }
     }
@@ -372,11 +437,9 @@ mod tests {
         let two = || of(3).says(2, blank(2));
         assert_eq!(two().decides(), waits(&[3]));
         assert_eq!(two().after(Patience::Over).decides(), Decision::Propose(charter(0, 0, &[1, 2]).folders));
-        assert_eq!(
-            two().hears(3, Heard::Nothing).after(Patience::Over).decides(),
-            waits(&[3]),
-            "not even asked"
-        );
+        let third = |heard| two().hears(3, heard).after(Patience::LongOver).decides();
+        assert_eq!(third(Heard::Nothing), waits(&[3]), "not even asked");
+        assert_eq!(third(Heard::Late), waits(&[3]), "it is there, and may know better");
         assert_eq!(of(3).after(Patience::LongOver).decides(), waits(&[2, 3]), "one of three is none");
         let half = of(4).says(2, blank(2)).after(Patience::LongOver);
         assert_eq!(half.decides(), waits(&[3, 4]));
@@ -388,6 +451,31 @@ mod tests {
         two.with_all = true;
         assert_eq!(two.decides(), waits(&[3]));
         assert!(matches!(two.says(3, blank(3)).decides(), Decision::Propose(_)));
+    }
+
+    #[test]
+    fn one_alone_founds_unless_somebody_calls_who_knows_it() {
+        assert_eq!(of(1).decides(), Decision::Wait(Waiting::Callers));
+        let over = || of(1).after(Patience::Over);
+        assert_eq!(over().decides(), Decision::Propose(charter(0, 0, &[1]).folders));
+        assert_eq!(of(1).called_by(7, 1).decides(), Decision::Refuse(Known::Other));
+        assert_eq!(over().called_by(7, 1).decides(), Decision::Refuse(Known::Other));
+        assert_eq!(over().called_by(7, 8).decides(), Decision::Refuse(Known::Stranger), "added anew");
+        let mut bound = over();
+        bound.bound = Some(charter(5, 1, &[1]));
+        assert_eq!(bound.decides(), Decision::Begin(charter(5, 1, &[1])));
+    }
+
+    #[test]
+    fn several_do_not_found_a_cluster_anew_that_members_who_joined_it_live_in() {
+        let two = || of(3).says(2, blank(2)).after(Patience::LongOver);
+        let waits = Decision::Wait(Waiting::Knowing([7].into()));
+        assert_eq!(two().called_by(7, 1).decides(), waits);
+        let mut bound = two().says(2, bound_to(&charter(5, 1, &[1, 2]), false));
+        bound.bound = Some(charter(5, 1, &[1, 2]));
+        assert_eq!(bound.called_by(7, 1).decides(), waits);
+        let told = two().says(3, founded(Known::Unintroduced)).called_by(7, 1);
+        assert_eq!(told.decides(), Decision::Introduce(None), "one that knows has answered");
     }
 
     #[test]
@@ -413,14 +501,17 @@ mod tests {
             "it broke off before"
         );
         assert_eq!(two().says(3, founded(Known::Other)).decides(), Decision::Refuse(Known::Other));
-        assert_eq!(two().says(3, founded(Known::Stranger)).decides(), Decision::Refuse(Known::Stranger));
+        let mut unknown = two().says(3, founded(Known::Stranger));
+        assert_eq!(unknown.decides(), Decision::Wait(Waiting::Recognition), "it may lag behind");
+        unknown.unknown_for_long = true;
+        assert_eq!(unknown.decides(), Decision::Refuse(Known::Stranger));
     }
 
     #[test]
     fn a_lost_folder_is_refused_by_the_one_who_knows_even_if_others_know_less() {
         let both = of(3).says(2, founded(Known::Unintroduced)).says(3, founded(Known::Other));
         assert_eq!(both.decides(), Decision::Refuse(Known::Other));
-        let mut bound = of(3).says(2, founded(Known::Other));
+        let mut bound = of(3).says(2, founded(Known::Other)).says(3, founded(Known::Unintroduced));
         bound.bound = Some(charter(5, 1, &[1, 2, 3]));
         assert_eq!(bound.decides(), Decision::Refuse(Known::Other));
     }
@@ -428,8 +519,29 @@ mod tests {
     #[test]
     fn a_member_that_was_removed_may_be_added_anew_and_then_is_another() {
         assert_eq!(of(3).says(2, founded(Known::Removed)).decides(), Decision::Refuse(Known::Removed));
-        let again = Word::Founded { incarnation: 9, you: Known::Removed, seat: Some(8) };
-        assert_eq!(of(3).says(2, again).decides(), Decision::Introduce(Some(8)));
+        assert_eq!(of(3).says(2, anew()).decides(), Decision::Introduce(Some(8)));
+    }
+
+    /// What is said of member 1 that was removed and added anew as member 8.
+    fn anew() -> Word {
+        Word::Founded { incarnation: 9, you: Known::Removed, seat: Some(8) }
+    }
+
+    #[test]
+    fn members_that_lag_behind_do_not_decide_what_others_know_better() {
+        let before = || of(3).says(2, founded(Known::Other));
+        assert_eq!(before().says(3, anew()).decides(), Decision::Introduce(Some(8)), "removed since");
+        assert_eq!(before().hears(3, Heard::Nothing).decides(), waits(&[3]), "it may know better");
+        let between = Word::Founded { incarnation: 9, you: Known::Removed, seat: None };
+        let removed = || of(3).says(2, between.clone());
+        assert_eq!(removed().says(3, anew()).decides(), Decision::Introduce(Some(8)), "added since");
+        assert_eq!(removed().hears(3, Heard::Nothing).decides(), waits(&[3]));
+        // As the new member it is unknown to one that has not seen it added, and knows the old one there.
+        let old = Word::Founded { incarnation: 9, you: Known::Stranger, seat: Some(1) };
+        let mut new = of(3).says(2, old);
+        new.me = 8;
+        assert_eq!(new.decides(), Decision::Wait(Waiting::Recognition));
+        assert_eq!(new.says(3, founded(Known::Unintroduced)).decides(), Decision::Introduce(None));
     }
 
     #[test]
@@ -439,7 +551,7 @@ mod tests {
         assert_eq!(second().decides(), Decision::Accept(drawn.clone()));
         let mut third = of(3).says(1, blank(1)).says(2, blank(2)).seen_by(3);
         third.bound = Some(drawn.clone());
-        assert_eq!(third.decides(), Decision::Wait(Waiting::Acceptance));
+        assert_eq!(third.decides(), Decision::Wait(Waiting::Acceptance([1, 2].into())));
         assert_eq!(third.says(1, bound_to(&drawn, false)).decides(), Decision::Begin(drawn));
     }
 
@@ -447,7 +559,10 @@ mod tests {
     fn one_that_a_charter_does_not_name_waits_until_the_others_have_founded() {
         let others = charter(5, 1, &[1, 2]);
         let third = || of(3).says(1, bound_to(&others, true)).says(2, bound_to(&others, false)).seen_by(3);
-        assert_eq!(third().after(Patience::LongOver).decides(), Decision::Wait(Waiting::Founding));
+        assert_eq!(
+            third().after(Patience::LongOver).decides(),
+            Decision::Wait(Waiting::Founding([1, 2].into()))
+        );
         assert_eq!(third().says(1, founded(Known::Unintroduced)).decides(), Decision::Introduce(None));
     }
 
@@ -457,10 +572,28 @@ mod tests {
         with_another.folders.insert(2, 99);
         let second = |begun| of(3).says(1, bound_to(&with_another, begun)).says(3, blank(3)).seen_by(2);
         assert_eq!(second(true).decides(), Decision::Refuse(Known::Other));
-        assert_eq!(second(false).decides(), Decision::Wait(Waiting::Founding), "nobody has counted its vote");
+        let all = Waiting::Founding([1, 2, 3].into());
+        assert_eq!(second(false).decides(), Decision::Wait(all), "nobody has counted its vote");
         let mut first = of(3).says(2, blank(2)).says(3, Word::Blank { folder: 34 });
         first.bound = Some(with_another);
         assert_eq!(first.decides(), Decision::Forget, "two of three are gone that it was drawn up with");
+    }
+
+    #[test]
+    fn a_charter_is_given_up_when_those_it_was_drawn_up_with_do_not_come_back() {
+        // The first drew it up with the second, and lost its folder; the third came late.
+        let drawn = charter(5, 1, &[1, 2]);
+        let second = |first: Heard| {
+            let mut second = of(3).says(3, blank(3)).hears(1, first).seen_by(2);
+            second.bound = Some(drawn.clone());
+            second
+        };
+        assert_eq!(second(Heard::Said(Word::Blank { folder: 99 })).decides(), Decision::Forget);
+        let gone = second(Heard::Away);
+        assert_eq!(gone.decides(), Decision::Wait(Waiting::Acceptance([1].into())));
+        assert_eq!(gone.after(Patience::LongOver).decides(), Decision::Forget);
+        let stalled = second(Heard::Late).after(Patience::LongOver);
+        assert_eq!(stalled.decides(), Decision::Wait(Waiting::Acceptance([1].into())), "it is there");
     }
 
     #[test]
@@ -468,15 +601,12 @@ mod tests {
         let (one, two) = (charter(5, 1, &[1, 2, 3]), charter(6, 2, &[1, 2, 3]));
         let mut second = of(3).says(1, bound_to(&one, false)).seen_by(2);
         second.bound = Some(two.clone());
-        assert_eq!(second.decides(), Decision::Wait(Waiting::Acceptance), "the third may accept it yet");
+        let waits = |missing: &[u64]| Decision::Wait(Waiting::Acceptance(missing.iter().copied().collect()));
+        assert_eq!(second.decides(), waits(&[1, 3]), "the third may accept it yet");
         assert_eq!(second.after(Patience::Over).decides(), Decision::Accept(one.clone()));
         let mut first = of(3).says(2, bound_to(&two, false)).after(Patience::LongOver);
         first.bound = Some(one.clone());
-        assert_eq!(
-            first.decides(),
-            Decision::Wait(Waiting::Acceptance),
-            "the first waits for the second to give way"
-        );
+        assert_eq!(first.decides(), waits(&[2, 3]), "the first waits for the second to give way");
         let mut even = of(4)
             .says(2, bound_to(&one, false))
             .says(3, bound_to(&two, false))

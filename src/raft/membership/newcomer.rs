@@ -78,7 +78,7 @@ impl Node {
             Known::Same => {
                 PeerResponse::Entered(Pass { incarnation: roster.incarnation(), folders: roster.folders() })
             }
-            // The ticket was used before, by a try that was given up: the next one has another.
+            // The ticket was used before, by a try that was given up: the node's next run has another.
             Known::Unintroduced => PeerResponse::Failed("the introduction did not come about".into()),
             known => PeerResponse::NotEntered(known),
         }

@@ -148,7 +148,7 @@ impl Node {
             Ok(Some(refusal)) => refusal,
             Ok(None) | Err(_) => std::future::pending().await,
         };
-        if matches!(refusal, Refusal::OtherMember(_)) {
+        if matches!(refusal, Refusal::OtherMember(_) | Refusal::LeftBehind) {
             return Ok(refusal);
         }
         let identity_store = self.identity_store.clone();

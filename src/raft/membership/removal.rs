@@ -3,7 +3,7 @@
 //! nothing more, so it asks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver;
 
@@ -15,9 +15,14 @@ use crate::raft::peer::wire::PeerRequest;
 /// Silence of the leader after which the others are asked, at least; and how often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// Elections without a word of a leader after which there is nobody left that could know better than a member that was
+/// forced to go on alone.
+const LONG_SILENCE: u32 = 20;
+
 /// Runs until raft ends or the node knows that the others have nothing more to do with it.
 pub async fn run(node: Arc<Node>) {
     let mut metrics = node.raft().server_metrics();
+    let mut alone: Option<Instant> = None;
     loop {
         if matches!(tokio::time::timeout(ASK_EVERY, metrics.changed()).await, Ok(Err(_))) {
             return;
@@ -33,8 +38,10 @@ pub async fn run(node: Arc<Node>) {
         // A leader knows best where members are reached: if it meets itself there, it is not where it should be.
         let astray = node.is_leader() && gate.told().contains_key(&me);
         if in_touch && !astray {
+            alone = None;
             continue;
         }
+        let for_long = alone.get_or_insert_with(Instant::now).elapsed() >= node.election * LONG_SILENCE;
         for (id, peer) in members.iter().filter(|(id, _)| **id != me) {
             let channel = node.peers.channel(*id, peer, Lane::Control);
             // A refusal is noted where it comes in; anything else says nothing.
@@ -43,7 +50,7 @@ pub async fn run(node: Arc<Node>) {
             }
         }
         let ids: Vec<u64> = members.keys().copied().collect();
-        if let Some(refusal) = dismissal(me, &ids, &gate.told()) {
+        if let Some(refusal) = dismissal(me, &ids, &gate.told(), for_long) {
             gate.dismiss(refusal);
             return;
         }

@@ -52,6 +52,9 @@ pub enum Refusal {
     /// Its data folder is empty; it waits to be introduced.
     #[error("its data folder is empty, and it has not been introduced yet")]
     Blank,
+    /// A cluster that was founded anew by force does not count it among its members.
+    #[error("the cluster was forced to go on without it")]
+    LeftBehind,
 }
 
 /// A refusal as it is told.
@@ -73,8 +76,8 @@ crate::format::extendable!(Dismissal);
 pub struct Acquaintance {
     /// The data folder that it was introduced with, if it was.
     pub folder: Option<u64>,
-    /// The newest run of it that was heard of.
-    pub run: u64,
+    /// The newest runs of it that were heard of: from itself, and by the log.
+    pub runs: [u64; 2],
     /// It has lost entries that it had acknowledged.
     pub lost: bool,
 }
@@ -94,27 +97,42 @@ impl Card {
         if known.folder.is_some_and(|folder| folder != other.folder) {
             return Err(Refusal::OtherFolder);
         }
-        if known.run > other.previous && known.run != other.run {
-            return Err(Refusal::OlderCopy(known.run));
+        // Each by itself: the run of now may be in the log already, and hide one that the folder has forgotten.
+        if let Some(forgotten) = known.runs.iter().find(|run| **run > other.previous && **run != other.run) {
+            return Err(Refusal::OlderCopy(*forgotten));
         }
         if known.lost { Err(Refusal::LostEntries) } else { Ok(()) }
     }
 }
 
 /// The reason for which a member that is out of touch with the leader ends, after what the others told it: when the
-/// acting leader refuses it, or so many of them that they are a majority without it. A minority never ends anybody. That
-/// a member was removed is in the log of whoever says so, and that another one is looked for where it is, it sees
-/// itself: one voice is enough.
-pub fn dismissal(me: u64, members: &[u64], told: &BTreeMap<u64, Dismissal>) -> Option<Refusal> {
-    let final_ones = told.values().map(|refused| refused.refusal);
-    if let Some(refusal) =
-        final_ones.filter(|refusal| matches!(refusal, Refusal::Removed | Refusal::OtherMember(_))).min()
-    {
+/// acting leader refuses it, or so many of them that they are a majority without it. That a member was removed is in the
+/// log of whoever says so, and that another one is looked for where it is, it sees itself: one voice is enough. Of
+/// those that belong to another founding it takes a majority of all members, because one alone can found a cluster, and
+/// lead it, that has nothing in common with this one but its name; `for_long`, with nobody else to be in touch with,
+/// one is enough that was made to go on alone.
+pub fn dismissal(
+    me: u64,
+    members: &[u64],
+    told: &BTreeMap<u64, Dismissal>,
+    for_long: bool,
+) -> Option<Refusal> {
+    let all = || told.values().map(|refused| refused.refusal);
+    let certain = |refusal: &Refusal| matches!(refusal, Refusal::Removed | Refusal::OtherMember(_));
+    if let Some(refusal) = all().filter(certain).min() {
         return Some(refusal);
     }
-    // What holds of a state that passes, or of whoever says it, ends nobody.
-    let lasting = |refused: &&Dismissal| !matches!(refused.refusal, Refusal::Blank | Refusal::OtherCluster);
-    let told: Vec<&Dismissal> = told.values().filter(lasting).collect();
+    let elsewhere = |refusal: &Refusal| matches!(refusal, Refusal::OtherFounding(_) | Refusal::LeftBehind);
+    if all().filter(elsewhere).count() >= majority(members.len()) {
+        return all().find(elsewhere);
+    }
+    if for_long && all().any(|refusal| refusal == Refusal::LeftBehind) {
+        return Some(Refusal::LeftBehind);
+    }
+    let folder = |refused: &&Dismissal| {
+        matches!(refused.refusal, Refusal::OtherFolder | Refusal::OlderCopy(_) | Refusal::LostEntries)
+    };
+    let told: Vec<&Dismissal> = told.values().filter(folder).collect();
     let others = members.iter().filter(|id| **id != me).count();
     let needed = majority(members.len()).min(others).max(1);
     let enough = told.iter().any(|refused| refused.leading) || told.len() >= needed;
@@ -136,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_member_is_known_by_its_cluster_its_founding_and_its_folder() {
-        let known = Acquaintance { folder: Some(22), run: 20, lost: false };
+        let known = Acquaintance { folder: Some(22), runs: [20, 0], lost: false };
         assert_eq!(mine().accepts(&card(), known), Ok(()));
         assert_eq!(
             mine().accepts(&card(), Acquaintance::default()),
@@ -157,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_has_forgotten_a_run_is_an_older_copy() {
-        let seen = |run| Acquaintance { folder: Some(22), run, lost: false };
+        let seen = |run| Acquaintance { folder: Some(22), runs: [run, 0], lost: false };
         assert_eq!(mine().accepts(&card(), seen(30)), Ok(()), "the run of now was heard of already");
         assert_eq!(
             mine().accepts(&card(), seen(10)),
@@ -170,6 +188,12 @@ mod tests {
             Err(Refusal::OlderCopy(31)),
             "a newer one runs elsewhere"
         );
+        let noted = Acquaintance { folder: Some(22), runs: [25, 30], lost: false };
+        assert_eq!(
+            mine().accepts(&card(), noted),
+            Err(Refusal::OlderCopy(25)),
+            "the log knows the run of now"
+        );
     }
 
     fn told(by: &[(u64, Refusal, bool)]) -> BTreeMap<u64, Dismissal> {
@@ -181,27 +205,45 @@ mod tests {
 
     #[test]
     fn a_member_ends_when_a_majority_or_the_acting_leader_has_nothing_to_do_with_it_and_not_for_a_minority() {
-        let other = Refusal::OtherFounding(7);
+        let other = Refusal::OtherFolder;
         let three = [1, 2, 3];
-        assert_eq!(dismissal(1, &three, &told(&[(2, other, false)])), None);
-        assert_eq!(dismissal(1, &three, &told(&[(2, other, true)])), Some(other));
-        assert_eq!(dismissal(1, &three, &told(&[(2, other, false), (3, other, false)])), Some(other));
+        let ends = |members: &[u64], by: &[_]| dismissal(1, members, &told(by), true);
+        assert_eq!(ends(&three, &[(2, other, false)]), None);
+        assert_eq!(ends(&three, &[(2, other, true)]), Some(other));
+        assert_eq!(ends(&three, &[(2, other, false), (3, other, false)]), Some(other));
+        assert_eq!(ends(&[1, 2], &[(2, other, false)]), Some(other), "the only other one");
         let five = [1, 2, 3, 4, 5];
-        assert_eq!(dismissal(1, &five, &told(&[(2, other, false), (3, other, false)])), None);
-        let most = told(&[(2, other, false), (3, other, false), (4, other, false)]);
-        assert_eq!(dismissal(1, &five, &most), Some(other));
-        assert_eq!(dismissal(1, &three, &told(&[])), None);
+        assert_eq!(ends(&five, &[(2, other, false), (3, other, false)]), None);
+        let most = [(2, other, false), (3, other, false), (4, other, false)];
+        assert_eq!(ends(&five, &most), Some(other));
+        assert_eq!(ends(&three, &[]), None);
+    }
+
+    #[test]
+    fn one_that_founded_another_cluster_alone_ends_nobody_even_if_it_leads_there() {
+        let other = Refusal::OtherFounding(7);
+        let ends = |members: &[u64], by: &[_]| dismissal(1, members, &told(by), true);
+        assert_eq!(ends(&[1, 2, 3], &[(2, other, true)]), None);
+        assert_eq!(ends(&[1, 2], &[(2, other, true)]), None, "each would end the other");
+        assert_eq!(ends(&[1, 2, 3], &[(2, other, true), (3, other, false)]), Some(other));
+        let grown = [1, 2, 3, 4, 5];
+        assert_eq!(ends(&grown, &[(2, other, true), (3, other, false)]), None);
+    }
+
+    #[test]
+    fn one_that_was_forced_to_go_on_alone_ends_only_who_has_had_nobody_else_for_long() {
+        let by = told(&[(2, Refusal::LeftBehind, true)]);
+        assert_eq!(dismissal(1, &[1, 2, 3], &by, false), None);
+        assert_eq!(dismissal(1, &[1, 2, 3], &by, true), Some(Refusal::LeftBehind));
     }
 
     #[test]
     fn that_it_was_removed_or_is_taken_for_another_one_voice_may_say() {
         let three = [1, 2, 3];
-        assert_eq!(dismissal(1, &three, &told(&[(2, Refusal::Removed, false)])), Some(Refusal::Removed));
+        let ends = |by: &[_]| dismissal(1, &three, &told(by), false);
+        assert_eq!(ends(&[(2, Refusal::Removed, false)]), Some(Refusal::Removed));
         let astray = Refusal::OtherMember(3);
-        assert_eq!(dismissal(1, &three, &told(&[(2, astray, false)])), Some(astray));
-        assert_eq!(
-            dismissal(1, &three, &told(&[(2, Refusal::Blank, true), (3, Refusal::Blank, false)])),
-            None
-        );
+        assert_eq!(ends(&[(2, astray, false)]), Some(astray));
+        assert_eq!(ends(&[(2, Refusal::Blank, true), (3, Refusal::Blank, false)]), None);
     }
 }

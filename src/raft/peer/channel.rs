@@ -171,10 +171,15 @@ pub fn dismissed(error: &io::Error) -> Option<Dismissal> {
     error.get_ref()?.downcast_ref::<Dismissal>().copied()
 }
 
-/// Takes note of a refusal, and gives it as an error.
+/// Takes note of a refusal, and gives it as an error. That another member answers says something of the place that was
+/// called, and nothing of who called.
 fn note(gate: Option<&Arc<Gate>>, dismissal: Dismissal) -> io::Error {
-    if let Some(gate) = gate {
-        gate.was_told(dismissal);
+    match (gate, dismissal.refusal) {
+        (Some(gate), refusal @ Refusal::OtherMember(_)) => {
+            gate.say(dismissal.by, refusal, "another member answers where one is looked for");
+        }
+        (Some(gate), _) => gate.was_told(dismissal),
+        (None, _) => {}
     }
     io::Error::new(io::ErrorKind::PermissionDenied, dismissal)
 }

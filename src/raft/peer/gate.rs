@@ -87,13 +87,15 @@ impl Gate {
             let seat = roster.get(other.member);
             let folder = seat.map(|seat| seat.folder).filter(|folder| *folder != 0);
             let folder = folder.or_else(|| self.folders.get(&other.member).copied());
-            let run = seat.map_or(0, |seat| seat.run).max(noted);
+            let runs = [noted, seat.map_or(0, |seat| seat.run)];
             let lost = lock(&self.lost).get(&other.member) == Some(&other.folder);
             let gone = roster.is_removed(other.member) && !replica.has_member(other.member);
-            (gone, Acquaintance { folder, run, lost })
+            (gone, Acquaintance { folder, runs, lost })
         };
         if gone && other.cluster == self.card.cluster {
-            return Err(Refusal::Removed);
+            // Those that a forced one left behind may go on as well, and know better.
+            let same = other.incarnation == self.card.incarnation;
+            return Err(if same { Refusal::Removed } else { Refusal::LeftBehind });
         }
         let judged = self.card.accepts(other, known);
         if judged.is_ok() && other.run > noted {

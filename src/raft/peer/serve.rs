@@ -40,7 +40,7 @@ const OPEN_REQUESTS: usize = 128;
 const OPEN_BYTES: usize = 16 << 20;
 
 /// How long somebody may stay who does not say that it is a member.
-const STRANGER_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const STRANGER_LIMIT: Duration = Duration::from_secs(10);
 
 type Source = FramedRead<OwnedReadHalf, LengthDelimitedCodec>;
 type Sink = FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>;

@@ -63,8 +63,7 @@ pub fn found(settings: &StoreSettings) -> Candidate {
     }
     let member = member_id(&settings.advertise_peer, &settings.token);
     let identity = Identity { member, cluster: cluster_id(members.keys()) };
-    let (peer_urls, with_all) = (settings.advertise_peer.clone(), settings.found_with_all);
-    Candidate { identity, peer_urls, members, founds: true, with_all }
+    candidate(settings, identity, members, true)
 }
 
 /// A newcomer: adds itself when it is told to join, and asks the members who it is.
@@ -86,7 +85,25 @@ pub async fn newcomer(settings: &StoreSettings) -> Result<Candidate, JoinError> 
         "joining the cluster"
     );
     let identity = Identity { member, cluster };
-    Ok(Candidate { identity, peer_urls: mine.clone(), members, founds: false, with_all: false })
+    Ok(candidate(settings, identity, members, false))
+}
+
+/// A node that asks `members`, and is one of the first of them if it `founds` a cluster.
+pub fn candidate(
+    settings: &StoreSettings,
+    identity: Identity,
+    members: BTreeMap<u64, Peer>,
+    founds: bool,
+) -> Candidate {
+    Candidate {
+        identity,
+        peer_urls: settings.advertise_peer.clone(),
+        members,
+        founds,
+        with_all: founds && settings.found_with_all,
+        heartbeat: settings.heartbeat,
+        election: settings.election,
+    }
 }
 
 /// Asks one member after the other until one knows this node, for [`PATIENCE`].

@@ -138,7 +138,10 @@ impl Store {
 
     /// Every member with how far it has come, and the cluster's version. Without a leader that answers in time, roles are those that this node knows.
     pub async fn member_statuses(&self) -> MemberStatuses {
-        let asked = self.node.member_progress(Instant::now() + PROGRESS_LIMIT).await.ok();
+        let deadline = Instant::now() + PROGRESS_LIMIT;
+        // Members are counted as of now where a quorum says what that is: whoever joins goes by them.
+        let (asked, _) = tokio::join!(self.node.member_progress(deadline), self.node.read_barrier(deadline));
+        let asked = asked.ok();
         let leader = asked.as_ref().map(|progress| format!("{:x}", progress.leader));
         let progress_of = |id: &str| {
             let id = u64::from_str_radix(id, 16).ok()?;

@@ -63,7 +63,8 @@ pub enum DiscoveryError {
     /// Somebody with this node's URLs has registered before.
     #[error(
         "discovery: found duplicate id: member {id} has previously registered at {registry}, and its data is not in \
-         this data folder; give that back, or take a new discovery URL"
+         this data folder: a member that forgot what it promised could lose writes of others. Give the data back, or \
+         remove the member (muster member remove {id}) and start this node with --join, or take a new discovery URL"
     )]
     DuplicateId {
         /// The discovery URL.
