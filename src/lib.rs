@@ -21,7 +21,7 @@
 //! | [`schedule`] | which unit runs where. [`schedule::plan()`] says it from a `cluster`, `fit` and `reason`; [`schedule::Engine`] holds the `lease`, watches its `contact` with the store, and writes | `cluster`, `fit`, `plan`, `reason` |
 //! | [`reboot`] | the reboot lock and a machine's way through a reboot. `semaphore`, `lifecycle`, `gate` and `sentinel` decide, `driver` does | `semaphore`, `lifecycle`, `gate`, `sentinel` |
 //! | [`heartbeat`] | keys that somebody keeps alive (`pulse`, `supervise`), and who is lost or back (`tracker`, `watch`) | `tracker` |
-//! | [`claim`] | whose a machine id is, by the presence in the store: `agent` and `reboot` ask before they act under it; `model::claim` judges | |
+//! | [`claim`] | whose a machine id is, by the presence in the store: `agent`, the engine and `reboot` ask before they act under it; `model::claim` judges | |
 //! | [`client`] | HTTP client of an etcd v2 API: `endpoints` (who is asked, fail-over), `watch` (streams that resume, directories that are followed), `api` (users, members, backups, directories) | |
 //! | [`systemd`] | systemd and logind over D-Bus; readiness messages | |
 //! | [`model`] | where the helpers' records lie in the store, and what they look like; unit files; a directory's copy as a tree | all |
@@ -32,6 +32,7 @@
 //! | [`format`](mod@format) | how what outlives a version is written: versions, first lines of files, records that grow | all |
 //! | [`clock`] | time as data; the cluster clock; the one reader of the wall clock | |
 //! | [`config`] | settings from files, environment and flags; `store` has a folder of its own | |
+//! | [`chain`](mod@chain) | an error with its causes on one line, for people | |
 //! | [`repeats`] | what would be logged again and again is said once, and then how often | |
 //! | [`ids`] | names from outside, parsed once | all |
 //!
@@ -48,7 +49,7 @@
 //! - Dependencies never point up: `cli` > `agent` > `schedule`; `cli` > {`schedule`, `reboot`, `heartbeat`} > {`client`,
 //!   `systemd`} > `config` > `model` > `ids`; `store` > `raft` > `keyspace` > `format`. `clock` is below all that show or keep time.
 //!   `store` stands above `client` as well, because a node without data finds its cluster as a client of others.
-//! - `claim` stands between `agent` and `reboot` and the client.
+//! - `claim` stands between `agent`, `schedule` and `reboot` and the client.
 //! - No files use each other in a circle.
 //! - The wall clock is read in `clock` alone. It is shown, and nothing is decided by it.
 //! - No lock that a panic has poisoned is passed over.
@@ -82,6 +83,7 @@
 //! thing with a directory: when it expires, the engine places that machine's units anew.
 
 pub mod agent;
+pub mod chain;
 pub mod claim;
 pub mod cli;
 pub mod client;

@@ -69,11 +69,12 @@ const OUTSIDE: [(&str, &str); 6] = [
 ];
 
 /// Every module with the modules that it may use: dependencies point downwards.
-const BELOW: [(&str, &[&str]); 16] = [
+const BELOW: [(&str, &[&str]); 17] = [
     (
         "cli",
         &[
             "agent",
+            "chain",
             "client",
             "clock",
             "config",
@@ -86,9 +87,9 @@ const BELOW: [(&str, &[&str]); 16] = [
             "systemd",
         ],
     ),
-    ("agent", &["claim", "client", "clock", "config", "ids", "model", "schedule", "systemd"]),
-    ("schedule", &["client", "clock", "ids", "model"]),
-    ("reboot", &["claim", "client", "clock", "config", "ids", "model", "systemd"]),
+    ("agent", &["chain", "claim", "client", "clock", "config", "ids", "model", "schedule", "systemd"]),
+    ("schedule", &["claim", "client", "clock", "ids", "model"]),
+    ("reboot", &["chain", "claim", "client", "clock", "config", "ids", "model", "systemd"]),
     ("claim", &["client", "ids", "model"]),
     ("heartbeat", &["client", "clock", "ids", "model", "systemd"]),
     // A node that has no data yet finds its cluster as a client of others.
@@ -99,6 +100,7 @@ const BELOW: [(&str, &[&str]); 16] = [
     ("systemd", &["ids"]),
     ("config", &["ids", "model"]),
     ("model", &["ids"]),
+    ("chain", &[]),
     ("clock", &[]),
     ("format", &[]),
     ("repeats", &[]),

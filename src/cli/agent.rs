@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Failure, USAGE, block_on, logging};
 use crate::agent::{self, AgentError, facts};
+use crate::chain::chain;
 use crate::client::Client;
 use crate::clock::wall_time;
 use crate::config::{AgentFragment, AgentSettings};
@@ -54,12 +55,5 @@ fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
 
 /// One line with every cause.
 fn explained(error: impl std::error::Error) -> Failure {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    tracing::error!("{text}");
-    Failure::new(text)
+    Failure::new(chain(&error))
 }

@@ -38,13 +38,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         let mut signals = crate::cli::terminal::signals::Ending::listen()?;
         notify::ready();
         tokio::select! {
-            ended = driver.run() => ended.map(|never| match never {}).map_err(|error| {
-                tracing::error!("{error}");
-                match error {
-                    // It does not heal by itself, so systemd must not try for ever.
-                    RebootError::Duplicate(_) => Failure::usage(error),
-                    _ => Failure::new(error),
-                }
+            ended = driver.run() => ended.map(|never| match never {}).map_err(|error| match error {
+                // It does not heal by itself, so systemd must not try for ever.
+                RebootError::Duplicate(_) => Failure::usage(error),
+                _ => Failure::new(error),
             }),
             signal = signals.recv() => {
                 // Whatever was under way goes on from its record when the coordinator starts again.

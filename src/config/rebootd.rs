@@ -19,7 +19,7 @@ pub struct RebootdFragment {
     pub group: Option<String>,
     /// Whether a file asks for a reboot too.
     pub use_sentinel: Option<bool>,
-    /// That file; it must be gone after a reboot.
+    /// That file. One that is still there after the reboot for it is not obeyed again.
     pub sentinel: Option<PathBuf>,
     /// How often what cannot be watched is looked at.
     pub check_interval: Option<Span>,

@@ -2,6 +2,7 @@
 
 use super::lifecycle::Illegal;
 use super::semaphore::SemaphoreError;
+use crate::chain::chain;
 use crate::claim::Duplicate;
 use crate::client::ClientError;
 use crate::systemd::BusError;
@@ -60,12 +61,4 @@ impl RebootError {
     pub fn store(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
         move |cause| Self::Store { doing, cause: Box::new(cause) }
     }
-}
-
-/// An error with everything behind it on one line: the D-Bus error alone names only what was tried.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
