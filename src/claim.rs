@@ -1,14 +1,15 @@
-//! Whose a machine id is, by the presence in the store. The agent and the reboot coordinator of a machine ask before they
-//! act under its id, so that of two machines with the same one the second touches nothing of the first's.
+//! Whose a machine id is, by the presence in the store. The agent, its engine and the reboot coordinator of a machine ask
+//! before they act under its id, so that of two machines with the same one the second touches nothing of the first's.
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, ClientError, GetOptions, Node, PutOptions};
 use crate::ids::MachineId;
 use crate::model;
-use crate::model::claim::{Owner, Suspicion, owner};
+use crate::model::claim::{Owner, Sighting, Suspicion, owner};
 use crate::model::machine::Refusal;
 
 /// How often a presence is looked at that may be about to expire.
@@ -51,9 +52,40 @@ impl Found {
         Self { owner: owner(description, expires, boot_id), described, dir }
     }
 
-    /// How much of its TTL is left.
-    fn left(&self) -> Duration {
-        Duration::from_secs(self.dir.ttl.and_then(|seconds| seconds.try_into().ok()).unwrap_or_default())
+    /// How it looks to whoever does not know the boot `boot_id` that it belongs to.
+    fn sighting<'a>(&'a self, boot_id: &'a str) -> Sighting<'a> {
+        let left = self.dir.ttl.and_then(|seconds| seconds.try_into().ok()).unwrap_or_default();
+        let expires = self.dir.expiration.as_deref().unwrap_or_default();
+        Sighting { boot_id, left: Duration::from_secs(left), expires }
+    }
+}
+
+/// Whether the machine's id is its own at this moment. Whoever acts under it asks before each step: another machine may
+/// have taken it while this one was cut off.
+#[derive(Clone, Debug)]
+pub struct Standing(watch::Receiver<Option<watch::Receiver<Instant>>>);
+
+impl Standing {
+    /// What `registrations` tells: until when the present one is certain; `None` while there is none.
+    pub fn new(registrations: watch::Receiver<Option<watch::Receiver<Instant>>>) -> Self {
+        Self(registrations)
+    }
+
+    /// Whether the id is certainly ours.
+    pub fn holds(&self) -> bool {
+        self.0.borrow().as_ref().is_some_and(|until| *until.borrow() > Instant::now())
+    }
+
+    /// Waits until there is another registration, or none any longer; for ever once there will be no change.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits for a registration. False: there will be none.
+    pub async fn begun(&mut self) -> bool {
+        self.0.wait_for(Option::is_some).await.is_ok()
     }
 }
 
@@ -96,7 +128,7 @@ pub async fn settle(
             Ok(Some(found)) => match &found.owner {
                 Owner::Nobody | Owner::Us => return Ok(Some(found)),
                 Owner::Other(other) => {
-                    if suspicion.confirmed_by(&other.boot_id, found.left(), began, epoch.elapsed()) {
+                    if suspicion.confirmed_by(&found.sighting(&other.boot_id), began, epoch.elapsed()) {
                         let (other, boot_id) = (other.hostname.clone(), other.boot_id.clone());
                         return Err(Duplicate { id: id.clone(), other, boot_id });
                     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::etcd::Etcd;
+use common::relay::{Act, Relay};
 use muster::agent::{self, AgentError};
 use muster::client::{Client, DeleteOptions, GetOptions, Node, PutOptions};
 use muster::config::{AgentFragment, AgentSettings, ClientSettings};
@@ -16,8 +17,6 @@ use muster::model::unit::{Desired, ScheduleRecord, UnitRecord, UnitState};
 use muster::model::{self, unitfile};
 use muster::systemd::fake::Fake;
 use muster::systemd::{Origin, Systemd};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 
@@ -142,6 +141,16 @@ fn in_a_cluster<F: Future<Output = ()>>(test: impl FnOnce(Etcd) -> F) {
     LocalSet::new().block_on(&runtime, test(etcd));
 }
 
+/// A cluster of one machine whose agent has been started.
+fn with_a_machine<F: Future<Output = ()>>(test: impl FnOnce(Etcd, Machine, Client) -> F) {
+    in_a_cluster(async |etcd| {
+        let mut machine = Machine::new("m1");
+        machine.start_agent(&etcd);
+        let client = client(&etcd);
+        test(etcd, machine, client).await;
+    });
+}
+
 const PLAIN: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 const SHY: &str = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nConflicts=web@*.service\n";
 
@@ -185,10 +194,7 @@ fn units_spread_move_when_a_machine_dies_and_wait_with_a_reason() {
 
 #[test]
 fn a_restarted_agent_adopts_what_runs() {
-    in_a_cluster(async |etcd| {
-        let mut machine = Machine::new("m1");
-        machine.start_agent(&etcd);
-        let client = client(&etcd);
+    with_a_machine(async |etcd, mut machine, client| {
         launch(&client, "a.service", PLAIN).await;
         until("the unit", async || machine.active("a.service")).await;
         until("its state", async || state(&client, "m1", "a.service").await.is_some_and(|s| s.request == 1))
@@ -257,10 +263,7 @@ fn a_store_that_is_away_longer_than_the_ttl_moves_and_stops_nothing() {
 
 #[test]
 fn a_wiped_or_broken_registry_stops_nothing() {
-    in_a_cluster(async |etcd| {
-        let mut machine = Machine::new("m1");
-        machine.start_agent(&etcd);
-        let client = client(&etcd);
+    with_a_machine(async |_etcd, machine, client| {
         launch(&client, "a.service", PLAIN).await;
         launch(&client, "b.service", PLAIN).await;
         until("both units", async || machine.active("a.service") && machine.active("b.service")).await;
@@ -282,13 +285,10 @@ fn a_wiped_or_broken_registry_stops_nothing() {
 
 #[test]
 fn a_unit_that_hangs_or_fails_holds_up_nobody_and_one_stopped_by_hand_is_not_fought() {
-    in_a_cluster(async |etcd| {
-        let mut machine = Machine::new("m1");
+    with_a_machine(async |_etcd, machine, client| {
         machine.systemd.hang(&name("hangs.service"));
         machine.systemd.fail_start(&name("fails.service"));
         machine.systemd.refuse_start(&name("refused.service"), "Unit has a bad setting.");
-        machine.start_agent(&etcd);
-        let client = client(&etcd);
         for unit in ["fails.service", "hangs.service", "refused.service", "works.service"] {
             launch(&client, unit, PLAIN).await;
         }
@@ -322,10 +322,7 @@ fn a_unit_that_hangs_or_fails_holds_up_nobody_and_one_stopped_by_hand_is_not_fou
 
 #[test]
 fn stopped_means_loaded_and_destroyed_means_gone() {
-    in_a_cluster(async |etcd| {
-        let mut machine = Machine::new("m1");
-        machine.start_agent(&etcd);
-        let client = client(&etcd);
+    with_a_machine(async |_etcd, machine, client| {
         launch(&client, "a.service", PLAIN).await;
         until("the unit", async || machine.active("a.service")).await;
         let file = machine.disk.path().join("run/units/a.service");
@@ -383,10 +380,7 @@ fn a_second_machine_with_the_same_id_touches_nothing_and_is_named_to_those_who_l
 
 #[test]
 fn a_machine_that_reboots_before_its_presence_has_expired_waits_for_that_and_is_no_duplicate() {
-    in_a_cluster(async |etcd| {
-        let mut machine = Machine::new("m1");
-        machine.start_agent(&etcd);
-        let client = client(&etcd);
+    with_a_machine(async |etcd, mut machine, client| {
         until("the machine", async || present(&client, "m1").await.is_some()).await;
         machine.kill_agent();
         machine.boot = "the-next-boot".into();
@@ -404,25 +398,30 @@ fn a_machine_that_reboots_before_its_presence_has_expired_waits_for_that_and_is_
 #[test]
 fn a_machine_that_was_cut_off_while_another_took_its_id_ends_and_harms_nobody() {
     in_a_cluster(async |etcd| {
+        let way = Relay::start(&etcd.url(), |_| Act::Pass);
         let mut one = Machine::new("twin");
-        one.start_agent(&etcd);
+        one.start_agent_at(&way.url);
         let client = client(&etcd);
-        until("the first", async || present(&client, "twin").await.is_some()).await;
-        // As if its presence had expired and another machine had come meanwhile.
-        let everything = DeleteOptions { recursive: true, ..Default::default() };
-        client.delete("/muster/machines/twin", &everything).await.expect("a removal");
+        launch(&client, "a.service", PLAIN).await;
+        until("the first's unit", async || one.active("a.service")).await;
+        way.cut();
+        until("the end of its presence", async || present(&client, "twin").await.is_none()).await;
         let mut two = Machine { boot: "another".into(), ..Machine::new("twin") };
-        let make = PutOptions { dir: true, ttl: Some(60), ..Default::default() };
-        client.put("/muster/machines/twin", &make).await.expect("a directory");
         two.start_agent(&etcd);
         until("the second", async || {
-            let info = read::<MachineInfo>(&client, "/muster/machines/twin/info").await;
-            info.is_some_and(|info| info.boot_id == "another")
+            present(&client, "twin").await.is_some_and(|(boot_id, _)| boot_id == "another")
         })
         .await;
+        // What is placed there now is the second's, and the first hears of it as soon as it hears anything.
+        one.systemd.clear_calls();
+        launch(&client, "b.service", PLAIN).await;
+        until("the second's unit", async || two.active("b.service")).await;
+        way.heal();
         let (_, task) = one.agent.take().expect("an agent");
         let ended = tokio::time::timeout(LIMIT, task).await.expect("an end").expect("no panic");
         assert!(matches!(ended, Err(AgentError::Duplicate(_))), "{ended:?}");
+        assert_eq!(one.systemd.calls(), Vec::<String>::new());
+        assert!(one.active("a.service"), "what it had goes on");
         let info: MachineInfo = read(&client, "/muster/machines/twin/info").await.expect("the second");
         assert_eq!((info.boot_id.as_str(), info.agent_stopped), ("another", false));
         two.stop_agent().await.expect("the second goes on");
@@ -432,7 +431,12 @@ fn a_machine_that_was_cut_off_while_another_took_its_id_ends_and_harms_nobody() 
 #[test]
 fn a_machine_stays_present_while_the_states_of_many_units_are_published_slowly() {
     in_a_cluster(async |etcd| {
-        let slow = Relay::start(&etcd.url(), "/units/", Duration::from_millis(300)).await;
+        let slow = Relay::start(&etcd.url(), |line| match line {
+            line if line.starts_with("PUT") && line.contains("/units/") => {
+                Act::Delay(Duration::from_millis(300))
+            }
+            _ => Act::Pass,
+        });
         let mut machine = Machine::new("m1");
         machine.start_agent_at(&slow.url);
         let client = client(&etcd);
@@ -457,13 +461,10 @@ fn a_machine_stays_present_while_the_states_of_many_units_are_published_slowly()
 
 #[test]
 fn a_unit_whose_name_the_host_has_or_needs_is_refused_with_a_reason_and_the_hosts_own_is_left_alone() {
-    in_a_cluster(async |etcd| {
-        let mut machine = Machine::new("m1");
+    with_a_machine(async |_etcd, machine, client| {
         let (id, fragment) = ("host.service".into(), "/usr/lib/systemd/system/host.service".into());
         let origin = Origin { id, load: "loaded".into(), fragment, active: "active".into() };
         machine.systemd.give_host(&name("host.service"), origin);
-        machine.start_agent(&etcd);
-        let client = client(&etcd);
         for (unit, why) in [
             (
                 "host.service",
@@ -492,10 +493,7 @@ fn a_unit_whose_name_the_host_has_or_needs_is_refused_with_a_reason_and_the_host
 
 #[test]
 fn files_that_systemd_does_not_read_are_a_failure_of_their_units_and_read_before_these_start() {
-    in_a_cluster(async |etcd| {
-        let mut machine = Machine::new("m1");
-        machine.start_agent(&etcd);
-        let client = client(&etcd);
+    with_a_machine(async |_etcd, machine, client| {
         launch(&client, "a.service", PLAIN).await;
         until("the unit", async || machine.active("a.service")).await;
         machine.systemd.clear_calls();
@@ -529,53 +527,102 @@ fn files_that_systemd_does_not_read_are_a_failure_of_their_units_and_read_before
     });
 }
 
+#[test]
+fn a_name_is_looked_at_again_when_systemd_reads_its_files() {
+    with_a_machine(async |_etcd, machine, client| {
+        let folder = machine.disk.path().join("lib");
+        std::fs::create_dir(&folder).expect("a folder");
+        let file = folder.join("web.service");
+        std::fs::write(&file, PLAIN).expect("a file");
+        machine.systemd.search(&[folder]);
+        launch(&client, "web.service", PLAIN).await;
+        until("the refusal", async || {
+            let refused = state(&client, "m1", "web.service").await;
+            refused.is_some_and(|s| {
+                s.refused && s.problem.contains(&format!("this machine has {}", file.display()))
+            })
+        })
+        .await;
+        std::fs::remove_file(&file).expect("the file is there");
+        Systemd::new(machine.systemd.clone()).reload().await.expect("nothing refuses it");
+        until("the unit", async || machine.active("web.service")).await;
+
+        // Nor does a name stay free that was.
+        let (text, record) = (format!("{PLAIN}# late\n"), model::unit(&name("late.service")));
+        want(&client, "late.service", &text, Desired::Inactive, 1).await;
+        let key = model::file(&unitfile::hash(&text));
+        client.delete(&key, &DeleteOptions::default()).await.expect("a removal");
+        let mut wanted: UnitRecord = read(&client, &record).await.expect("a record");
+        (wanted.desired, wanted.generation) = (Desired::Launched, 2);
+        let put = |value: String| PutOptions { value: Some(value), ..Default::default() };
+        client.put(&record, &put(serde_json::to_string(&wanted).expect("a record"))).await.expect("a record");
+        until("the agent to miss the text", async || {
+            state(&client, "m1", "late.service").await.is_some_and(|s| s.problem.contains("not in the store"))
+        })
+        .await;
+        let (id, fragment) = ("late.service".into(), "/etc/systemd/system/late.service".into());
+        let origin = Origin { id, load: "loaded".into(), fragment, active: "active".into() };
+        machine.systemd.give_host(&name("late.service"), origin);
+        Systemd::new(machine.systemd.clone()).reload().await.expect("nothing refuses it");
+        client.put(&key, &put(text)).await.expect("a text");
+        until("the refusal", async || state(&client, "m1", "late.service").await.is_some_and(|s| s.refused))
+            .await;
+        let calls = machine.systemd.calls();
+        assert!(!calls.iter().any(|call| call.contains("late.service")), "{calls:?}");
+    });
+}
+
+#[test]
+fn while_systemd_does_not_tell_whose_a_name_is_nothing_of_the_hosts_own_unit_is_published() {
+    with_a_machine(async |_etcd, machine, client| {
+        let (id, fragment) = ("host.service".into(), "/etc/systemd/system/host.service".into());
+        let origin = Origin { id, load: "loaded".into(), fragment, active: "active".into() };
+        machine.systemd.give_host(&name("host.service"), origin);
+        machine.systemd.set(&name("host.service"), "active");
+        machine.systemd.refuse_origins(Some("too busy"));
+        launch(&client, "host.service", PLAIN).await;
+        let mut told = None;
+        until("what is in the way", async || {
+            told = state(&client, "m1", "host.service").await;
+            told.is_some()
+        })
+        .await;
+        let told = told.expect("the condition held");
+        assert!(told.problem.contains("too busy"), "{told:?}");
+        assert_eq!(
+            (told.load.as_str(), told.active.as_str(), told.main_pid),
+            ("not-found", "inactive", None)
+        );
+        machine.systemd.refuse_origins(None);
+        until("the refusal", async || state(&client, "m1", "host.service").await.is_some_and(|s| s.refused))
+            .await;
+    });
+}
+
+#[test]
+fn a_unit_that_systemd_does_not_find_before_it_reads_its_files_starts_when_it_has_read_them() {
+    with_a_machine(async |_etcd, machine, client| {
+        machine.systemd.hide(&name("a.service"));
+        machine.systemd.refuse_reload(Some("no space in /run"));
+        launch(&client, "a.service", PLAIN).await;
+        until("the failure", async || {
+            let state = state(&client, "m1", "a.service").await;
+            state.is_some_and(|s| s.problem.contains("did not read its files: ") && s.request == 0)
+        })
+        .await;
+        machine.systemd.refuse_reload(None);
+        until("the unit", async || {
+            let state = state(&client, "m1", "a.service").await;
+            state.is_some_and(|s| s.active == "active" && s.request == 1 && s.problem.is_empty())
+        })
+        .await;
+    });
+}
+
 /// A machine's boot id, and the index at which its presence was made.
 async fn present(client: &Client, machine: &str) -> Option<(String, u64)> {
     let dir = client.get(&format!("/muster/machines/{machine}"), &GetOptions::linearizable()).await.ok()?;
     let info = dir.node.nodes.iter().find(|node| node.key.ends_with("/info"))?;
     let info: MachineInfo = serde_json::from_str(info.value.as_deref()?).ok()?;
     Some((info.boot_id, dir.node.created_index))
-}
-
-/// Hands requests on to a store, those that write below keys with a certain part only after a while.
-struct Relay {
-    url: String,
-    task: JoinHandle<()>,
-}
-
-impl Relay {
-    async fn start(store: &str, part: &'static str, delay: Duration) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("its address"));
-        let store = store.trim_start_matches("http://").to_string();
-        let task = spawn_local(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let store = TcpStream::connect(&store).await.expect("the store");
-                let ((mut asks, mut hears), (mut tells, mut takes)) =
-                    (client.into_split(), store.into_split());
-                spawn_local(async move { tokio::io::copy(&mut tells, &mut hears).await });
-                spawn_local(async move {
-                    let mut buffer = vec![0; 64 * 1024];
-                    while let Ok(length @ 1..) = asks.read(&mut buffer).await {
-                        let text = String::from_utf8_lossy(&buffer[..length]);
-                        if text.starts_with("PUT")
-                            && text.lines().next().is_some_and(|line| line.contains(part))
-                        {
-                            tokio::time::sleep(delay).await;
-                        }
-                        if takes.write_all(&buffer[..length]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        Self { url, task }
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::chain;
+use crate::claim::Standing;
 use crate::client::{Client, Mirror};
 use crate::ids::UnitName;
 use crate::model::machine::{MachineInfo, MachineSettings};
@@ -18,7 +20,6 @@ use crate::model::{self, SETTINGS};
 use crate::schedule::Machine;
 use crate::systemd::{BusError, JobResult, Systemd, UnitChange, UnitStatus};
 
-use super::chain;
 use super::desired;
 use super::desired::Me;
 use super::files::{Done, FileError, Files, OnDisk};
@@ -49,12 +50,21 @@ pub struct Parts {
     pub schedule: Mirror,
     /// Where the units' states go.
     pub states: watch::Sender<States>,
+    /// Whether the machine's id is its own: only then anything is done for it.
+    pub standing: Standing,
 }
 
 /// What came of something that was done in the background.
 enum Outcome {
     Fetched { unit: UnitName, hash: String, text: Result<String, String> },
-    Job { unit: UnitName, ticket: Option<Ticket>, start: bool, result: Result<JobResult, BusError> },
+    Job { unit: UnitName, ticket: Option<Ticket>, start: bool, ended: Ended },
+}
+
+/// How a job of systemd ended.
+struct Ended {
+    result: Result<JobResult, BusError>,
+    /// systemd never came to the unit itself: it did not read its files before.
+    unread: bool,
 }
 
 /// The driver of one machine's units.
@@ -123,6 +133,7 @@ impl Driver {
                 () = self.parts.schedule.changed() => {}
                 () = self.settings.changed() => {}
                 () = self.handovers.done() => {}
+                () = self.parts.standing.changed() => {}
                 change = self.changes.recv() => self.heard(change),
                 Some(outcome) = self.jobs.join_next(), if !self.jobs.is_empty() => self.ended(outcome),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
@@ -148,7 +159,11 @@ impl Driver {
             }
         }
         let mut again = self.ask().await;
-        if let Some(desired) = desired {
+        let ours = self.parts.standing.holds();
+        if !ours {
+            again = again.or(Some(now + RETRY));
+        }
+        if let Some(desired) = desired.filter(|_| ours) {
             let (managed, parts) = (|unit: &UnitName| self.managed.contains_key(unit), &self.parts);
             let looked = self.vetting.look(&desired, managed, &parts.systemd, &parts.files).await;
             if let Err((units, problem)) = looked {
@@ -238,7 +253,6 @@ impl Driver {
     fn observed(&self, unit: &UnitName) -> Observed {
         let disk = self.managed.get(unit);
         let unread = self.unread.contains(unit);
-        let barred = disk.is_none() && !unread && self.vetting.bars(unit);
         Observed {
             file: disk.filter(|disk| disk.generation.is_some()).map(|disk| disk.hash.clone()),
             generation: disk.and_then(|disk| disk.generation),
@@ -246,8 +260,14 @@ impl Driver {
             loaded: self.statuses.get(unit).is_none_or(|status| status.load != "not-found"),
             done: disk.and_then(|disk| disk.done.as_ref()).map(|done| done.ticket),
             unread,
-            busy: barred || self.busy.contains(unit) || self.held_up.contains_key(unit),
+            busy: self.bars(unit) || self.busy.contains(unit) || self.held_up.contains_key(unit),
         }
+    }
+
+    /// Whether a name may be the host's own: then nothing is done about it, and what systemd says of it is not the
+    /// cluster's affair.
+    fn bars(&self, unit: &UnitName) -> bool {
+        !self.managed.contains_key(unit) && !self.unread.contains(unit) && self.vetting.bars(unit)
     }
 
     async fn step(&mut self, step: Step) {
@@ -286,8 +306,12 @@ impl Driver {
         self.busy.insert(unit.clone());
         let systemd = self.parts.systemd.clone();
         self.jobs.spawn(async move {
-            let result = if start { start_known(&systemd, &unit).await } else { systemd.stop(&unit).await };
-            Outcome::Job { unit, ticket, start, result }
+            let ended = if start {
+                start_known(&systemd, &unit).await
+            } else {
+                Ended { result: systemd.stop(&unit).await, unread: false }
+            };
+            Outcome::Job { unit, ticket, start, ended }
         });
     }
 
@@ -320,7 +344,7 @@ impl Driver {
                 }
             }
             Err(error) => {
-                let problem = format!("systemd did not read its files: {}", chain(&error));
+                let problem = unread(&error);
                 self.unread.clone().into_iter().for_each(|unit| self.hold_up(unit, problem.clone()));
             }
         }
@@ -347,33 +371,28 @@ impl Driver {
                     Err(problem) => self.hold_up(unit, problem),
                 }
             }
-            Ok(Outcome::Job { unit, ticket, start, result }) => {
+            Ok(Outcome::Job { unit, ticket, start, ended }) => {
                 self.busy.remove(&unit);
                 self.unasked.insert(unit.clone());
-                self.job_ended(unit, ticket, start, result);
+                self.job_ended(unit, ticket, start, &ended);
             }
             // A panic inside a job; the unit stays busy and is shown as it is.
             Err(error) => tracing::error!(%error, "a job broke off"),
         }
     }
 
-    fn job_ended(
-        &mut self,
-        unit: UnitName,
-        ticket: Option<Ticket>,
-        start: bool,
-        result: Result<JobResult, BusError>,
-    ) {
+    fn job_ended(&mut self, unit: UnitName, ticket: Option<Ticket>, start: bool, ended: &Ended) {
         let verb = if start { "start" } else { "stop" };
-        let problem = match &result {
+        let problem = match &ended.result {
             // Of a unit that failed systemd tells more than the job's result.
             Ok(JobResult::Done | JobResult::Skipped | JobResult::Failed) => String::new(),
             Ok(result) => format!("the {verb} job ended with \"{}\"", result.as_str()),
+            Err(error) if ended.unread => unread(error),
             Err(error) => chain(error),
         };
-        let settled = match &result {
+        let settled = match &ended.result {
             Ok(_) => true,
-            Err(error) => error.is_refusal(),
+            Err(error) => error.is_refusal() && !ended.unread,
         };
         if !problem.is_empty() {
             tracing::warn!("{unit}: {problem}");
@@ -410,9 +429,12 @@ impl Driver {
             (unit.clone(), report::state(status, hash, done.map(|done| done.ticket), problem))
         };
         let known = self.statuses.iter().filter(|(unit, _)| {
-            self.managed.contains_key(*unit) || self.held_up.contains_key(*unit) || self.busy.contains(*unit)
+            let at_work = self.held_up.contains_key(*unit) || self.busy.contains(*unit);
+            self.managed.contains_key(*unit) || at_work && !self.bars(unit)
         });
-        let states: States = known.map(state).chain(self.vetting.states()).collect();
+        let barred = self.held_up.iter().filter(|(unit, _)| self.bars(unit));
+        let barred = barred.map(|(unit, (_, problem))| (unit.clone(), report::nothing(problem)));
+        let states: States = known.map(state).chain(barred).chain(self.vetting.states()).collect();
         self.parts.states.send_if_modified(|published| {
             let differs = *published != states;
             if differs {
@@ -425,12 +447,18 @@ impl Driver {
 
 /// Starts a unit. Should systemd remember that there was no such unit, it reads all files first: versions before 246
 /// look only then.
-async fn start_known(systemd: &Systemd, unit: &UnitName) -> Result<JobResult, BusError> {
-    match systemd.start(unit).await {
-        Err(error) if error.is_no_such_unit() => {
-            systemd.reload().await?;
-            systemd.start(unit).await
-        }
+async fn start_known(systemd: &Systemd, unit: &UnitName) -> Ended {
+    let result = match systemd.start(unit).await {
+        Err(error) if error.is_no_such_unit() => match systemd.reload().await {
+            Ok(()) => systemd.start(unit).await,
+            Err(error) => return Ended { result: Err(error), unread: true },
+        },
         other => other,
-    }
+    };
+    Ended { result, unread: false }
+}
+
+/// What to say of units whose files systemd did not read.
+fn unread(error: &BusError) -> String {
+    format!("systemd did not read its files: {}", chain(error))
 }

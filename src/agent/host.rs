@@ -7,7 +7,8 @@ use crate::systemd::Origin;
 
 /// Why the machine keeps the name `unit` to itself; `None` if it does not. `origin` is what systemd says of the name, and
 /// `files` are those of that name, or of its template, where systemd looks for units, but for what the agent put there.
-/// `ours` is where it puts that: systemd may still know a unit from there though its file was lost.
+/// `ours` is where it puts that: systemd may still know a unit from there though its file was lost. The words say what to
+/// do: a name that becomes free is looked at when systemd reads its files.
 pub fn kept(unit: &UnitName, origin: &Origin, files: &[String], ours: &[String]) -> Option<String> {
     if let Some(why) = vital(unit) {
         return Some(format!("{unit} is refused: {why}"));
@@ -28,7 +29,9 @@ pub fn kept(unit: &UnitName, origin: &Origin, files: &[String], ours: &[String])
     } else {
         return None;
     };
-    Some(format!("{unit} is refused: {why}"))
+    Some(format!(
+        "{unit} is refused: {why}; destroy it, or free the name and run systemctl daemon-reload there"
+    ))
 }
 
 #[cfg(test)]
@@ -64,6 +67,10 @@ mod tests {
         ] {
             let said = judged("a.service", origin, files).unwrap();
             assert!(said.starts_with("a.service is refused: ") && said.contains(why), "{said}");
+            assert!(
+                said.ends_with("; destroy it, or free the name and run systemctl daemon-reload there"),
+                "{said}"
+            );
         }
     }
 

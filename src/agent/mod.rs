@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::claim::Duplicate;
+use crate::claim::{Duplicate, Standing};
 use crate::client::{Client, Mirror};
 use crate::config::AgentSettings;
 use crate::model::machine::MachineInfo;
@@ -61,7 +61,8 @@ pub async fn run(
     let contact = Arc::new(Mutex::new(Contact::new(settings.presence_ttl, epoch.elapsed())));
     let (units, schedule) = (Mirror::open(&client, UNITS), Mirror::open(&client, SCHEDULE));
     let (states, published) = watch::channel(States::new());
-    let (registered, mut is_registered) = watch::channel(false);
+    let (registered, registrations) = watch::channel(None);
+    let mut standing = Standing::new(registrations);
     let parts = Parts {
         client: client.clone(),
         systemd,
@@ -70,6 +71,7 @@ pub async fn run(
         units: units.clone(),
         schedule: schedule.clone(),
         states,
+        standing: standing.clone(),
     };
     let driver = Driver::new(parts).await?;
     let presence = Presence::new(
@@ -93,10 +95,11 @@ pub async fn run(
         schedule,
         contact,
         epoch,
+        standing: standing.clone(),
     });
     let work = async {
         // Not before: another machine with our id may have the same units.
-        if !registration(&mut is_registered, &ending).await {
+        if ending.run_until_cancelled(standing.begun()).await != Some(true) {
             return;
         }
         notify::status("this machine is registered");
@@ -116,20 +119,4 @@ pub async fn run(
     };
     let (outcome, ()) = tokio::join!(stay, work);
     Ok(outcome?)
-}
-
-/// Waits for the machine's registration. False: presence has ended without one, or everything ends.
-async fn registration(is_registered: &mut watch::Receiver<bool>, ending: &CancellationToken) -> bool {
-    tokio::select! {
-        () = ending.cancelled() => false,
-        registered = is_registered.wait_for(|registered| *registered) => registered.is_ok(),
-    }
-}
-
-/// An error with everything behind it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -22,6 +22,23 @@ pub fn state(status: &UnitStatus, hash: Option<&str>, done: Option<Ticket>, prob
     }
 }
 
+/// The state of a unit that the agent has nothing of, whatever systemd has under that name.
+pub fn nothing(problem: &str) -> UnitState {
+    UnitState {
+        load: "not-found".into(),
+        active: "inactive".into(),
+        sub: "dead".into(),
+        result: String::new(),
+        hash: String::new(),
+        generation: 0,
+        request: 0,
+        since: String::new(),
+        main_pid: None,
+        refused: false,
+        problem: problem.into(),
+    }
+}
+
 /// Microseconds since 1970 in RFC 3339, whole milliseconds; empty for never.
 fn timestamp(microseconds: u64) -> String {
     let milliseconds = i64::try_from(microseconds / 1000).unwrap_or_default();

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::chain::chain;
 use crate::ids::UnitName;
 use crate::model::unit::UnitState;
 use crate::systemd::Systemd;
 
-use super::chain;
 use super::files::Files;
 use super::host::kept;
+use super::report;
 use super::steps::{Assignment, Ticket};
 
 /// What is known of the names of units that are not managed here yet.
@@ -18,6 +19,8 @@ pub(super) struct Vetting {
     free: BTreeSet<UnitName>,
     /// Requests for names that the machine keeps to itself, and why.
     refused: BTreeMap<UnitName, (Ticket, String)>,
+    /// What the log was told last of each.
+    told: BTreeMap<UnitName, String>,
 }
 
 impl Vetting {
@@ -37,6 +40,7 @@ impl Vetting {
             _ => None,
         };
         self.free.retain(|unit| comes(unit).is_some());
+        self.told.retain(|unit, _| comes(unit).is_some());
         self.refused.retain(|unit, (ticket, _)| comes(unit) == Some(*ticket));
         let news: Vec<(UnitName, Ticket)> = desired
             .keys()
@@ -55,7 +59,9 @@ impl Vetting {
             let theirs = files.of_the_host(&unit, &folders);
             match kept(&unit, &origin, &theirs, &files.places(&unit)) {
                 Some(why) => {
-                    tracing::warn!("{why}");
+                    if self.told.insert(unit.clone(), why.clone()).as_ref() != Some(&why) {
+                        tracing::warn!("{why}");
+                    }
                     self.refused.insert(unit, (ticket, why));
                 }
                 None => drop(self.free.insert(unit)),
@@ -69,28 +75,17 @@ impl Vetting {
         !self.free.contains(unit)
     }
 
-    /// The machine's units may be others by now: names that were refused are looked at again.
+    /// The machine's units may be others by now: all names are looked at again.
     pub fn forget(&mut self) {
+        self.free.clear();
         self.refused.clear();
     }
 
     /// What to publish of the units that were refused. Nothing of the machine's own unit of that name.
     pub fn states(&self) -> impl Iterator<Item = (UnitName, UnitState)> {
         self.refused.iter().map(|(unit, (ticket, why))| {
-            let state = UnitState {
-                load: "not-found".into(),
-                active: "inactive".into(),
-                sub: "dead".into(),
-                result: String::new(),
-                hash: String::new(),
-                generation: ticket.generation,
-                request: ticket.request,
-                since: String::new(),
-                main_pid: None,
-                refused: true,
-                problem: why.clone(),
-            };
-            (unit.clone(), state)
+            let (generation, request) = (ticket.generation, ticket.request);
+            (unit.clone(), UnitState { generation, request, refused: true, ..report::nothing(why) })
         })
     }
 }

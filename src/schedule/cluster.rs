@@ -136,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_whose_agent_does_not_know_its_units_yet_or_has_ended_gets_no_new_ones() {
+        for (word, stopped) in
+            [("", false), (r#","registering":true"#, true), (r#","agent_stopped":true"#, true)]
+        {
+            let text = format!(r#"{{"id":"m1","hostname":"one","boot_id":"b"{word}}}"#);
+            let machine = Machine::new(&serde_json::from_str(&text).unwrap(), &MachineSettings::default());
+            assert_eq!(machine.agent_stopped, stopped, "{text}");
+        }
+    }
+
+    #[test]
     fn records_are_read_and_broken_ones_are_named_without_harm_to_others() {
         let units = files(&[
             ("/muster/units/a.service", r#"{"hash":"x","options":{},"desired":"launched","generation":1}"#),

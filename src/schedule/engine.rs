@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::claim::Standing;
 use crate::client::{Answer, Client, ClientError, DeleteOptions, Mirror, PutOptions};
 use crate::clock::wall_time;
 use crate::ids::{MachineId, UnitName};
@@ -46,6 +47,8 @@ pub struct Engine {
     pub contact: Arc<Mutex<Contact>>,
     /// The moment that times in `contact` count from.
     pub epoch: Instant,
+    /// Whether the machine's id is its own: the lease is held in that name.
+    pub standing: Standing,
 }
 
 impl Engine {
@@ -191,15 +194,16 @@ impl<'a> Leader<'a> {
         Some((Cluster { may_bury, ..cluster }, schedule.index.max(units.index)))
     }
 
-    /// Writes one action, on the condition that nobody has written the key since it was read. `None`: the lease is
-    /// not ours any more.
+    /// Writes one action, on the condition that nobody has written the key since it was read. `None`: the lease, or the
+    /// machine's id, is not certainly ours.
     async fn act(
         &self,
         request: u64,
         action: &Action,
         generation: u64,
     ) -> Result<Option<Answer>, ClientError> {
-        if self.held.borrow().is_none_or(|tenure| tenure.until <= Instant::now()) {
+        let leads = self.held.borrow().is_some_and(|tenure| tenure.until > Instant::now());
+        if !leads || !self.engine.standing.holds() {
             return Ok(None);
         }
         let (unit, machine, reason) = match action {

@@ -29,6 +29,9 @@ struct State {
     slow: BTreeSet<UnitName>,
     hosts: BTreeMap<UnitName, Origin>,
     refuse_reload: Option<String>,
+    refuse_origins: Option<String>,
+    hidden: BTreeSet<UnitName>,
+    searched: Vec<PathBuf>,
     calls: Vec<String>,
     next_pid: u32,
 }
@@ -73,6 +76,21 @@ impl Fake {
     /// Lets systemd refuse to read its files, with this message, until it is taken back.
     pub fn refuse_reload(&self, message: Option<&str>) {
         self.state().refuse_reload = message.map(Into::into);
+    }
+
+    /// Lets systemd refuse to tell where units come from, with this message, until it is taken back.
+    pub fn refuse_origins(&self, message: Option<&str>) {
+        self.state().refuse_origins = message.map(Into::into);
+    }
+
+    /// Lets systemd remember that there is no `unit` until it reads its files.
+    pub fn hide(&self, unit: &UnitName) {
+        self.state().hidden.insert(unit.clone());
+    }
+
+    /// Lets systemd look for units' files in `folders`.
+    pub fn search(&self, folders: &[PathBuf]) {
+        self.state().searched = folders.into();
     }
 
     /// Lets jobs of `unit` hang until [`Fake::release`].
@@ -126,7 +144,7 @@ impl State {
         if let Some(message) = self.refuse_start.get(unit) {
             return Err(refusal("BadUnitSetting", message));
         }
-        if !self.linked.contains_key(unit) {
+        if !self.linked.contains_key(unit) || self.hidden.contains(unit) {
             return Err(refusal("NoSuchUnit", "no such unit"));
         }
         if self.fail_start.contains(unit) {
@@ -161,6 +179,10 @@ impl State {
         };
         self.units.insert(unit.clone(), status);
     }
+}
+
+fn failure(what: &str, message: String) -> BusError {
+    BusError::Refused { what: what.into(), name: "org.freedesktop.DBus.Error.Failed".into(), message }
 }
 
 impl Manager for Fake {
@@ -207,9 +229,9 @@ impl Manager for Fake {
                 state.refuse_reload.clone()
             };
             if let Some(message) = refusal {
-                let name = "org.freedesktop.DBus.Error.Failed".into();
-                return Err(BusError::Refused { what: "Reload".into(), name, message });
+                return Err(failure("Reload", message));
             }
+            self.state().hidden.clear();
             let _ = self.changes.send(UnitChange::Everything);
             Ok(())
         }
@@ -252,6 +274,9 @@ impl Manager for Fake {
     fn origins<'a>(&'a self, units: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<Origin>, BusError>> {
         async move {
             let state = self.state();
+            if let Some(message) = &state.refuse_origins {
+                return Err(failure("GetUnit", message.clone()));
+            }
             let free = |unit: &UnitName| {
                 let (id, load, active) = (unit.to_string(), "not-found".into(), "inactive".into());
                 Origin { id, load, fragment: String::new(), active }
@@ -263,7 +288,7 @@ impl Manager for Fake {
     }
 
     fn unit_path(&self) -> BoxFuture<'_, Result<Vec<PathBuf>, BusError>> {
-        async { Ok(Vec::new()) }.boxed()
+        async { Ok(self.state().searched.clone()) }.boxed()
     }
 
     fn unread<'a>(&'a self, _: &'a [UnitName]) -> BoxFuture<'a, Result<Vec<UnitName>, BusError>> {

@@ -8,6 +8,7 @@ pub mod etcd;
 pub mod http;
 pub mod lab;
 pub mod ports;
+pub mod relay;
 pub mod store;
 pub mod trio;
 pub mod writer;

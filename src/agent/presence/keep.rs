@@ -13,6 +13,17 @@ use super::link::Link;
 const RETRY: Duration = Duration::from_millis(250);
 const RETRY_MOST: Duration = Duration::from_secs(1);
 
+/// A refresh of a machine's directory that is there.
+pub(super) fn refresh(ttl: Duration) -> PutOptions {
+    PutOptions {
+        dir: true,
+        refresh: true,
+        ttl: Some(ttl.as_secs()),
+        prev_exist: Some(true),
+        ..Default::default()
+    }
+}
+
 /// Keeps one registration.
 pub(super) struct Keeper {
     pub link: Link,
@@ -29,13 +40,7 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Runs until the registration is over, and says what became of it.
     pub async fn run(self) -> &'static str {
-        let refresh = PutOptions {
-            dir: true,
-            refresh: true,
-            ttl: Some(self.ttl.as_secs()),
-            prev_exist: Some(true),
-            ..Default::default()
-        };
+        let refresh = refresh(self.ttl);
         let mut refresh_at = Instant::now() + self.ttl / 3;
         let mut retry = RETRY;
         let mut is_cut_off = false;

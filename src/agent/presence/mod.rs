@@ -47,8 +47,8 @@ pub struct Presence {
     info: MachineInfo,
     ttl: Duration,
     states: watch::Receiver<States>,
-    /// Whether the machine is registered; only ever becomes true.
-    registered: watch::Sender<bool>,
+    /// The registration whose states have been published: until when it is certain.
+    registered: watch::Sender<Option<watch::Receiver<Instant>>>,
 }
 
 /// The machine's id is ours.
@@ -72,7 +72,7 @@ impl Presence {
         contact: Arc<Mutex<Contact>>,
         epoch: Instant,
         states: watch::Receiver<States>,
-        registered: watch::Sender<bool>,
+        registered: watch::Sender<Option<watch::Receiver<Instant>>>,
     ) -> Self {
         Self { link: Link { client, contact, epoch }, info, ttl, states, registered }
     }
@@ -125,6 +125,8 @@ impl Presence {
                 over = &mut keeping => over.unwrap_or("kept no longer"),
                 () = self.publish(&mut publisher, certain) => "taken by others",
             };
+            // Nothing is done under an id that may be another's, until that is known.
+            self.registered.send_replace(None);
             tracing::warn!("this machine's presence was {how}; registering it again");
             self.link.lost();
         }
@@ -133,13 +135,18 @@ impl Presence {
     /// Publishes what there is to tell, for as long as the id is ours.
     async fn publish(&mut self, publisher: &mut Publisher, mut certain: watch::Receiver<Instant>) {
         let mut states = self.states.clone();
+        let until = certain.clone();
         loop {
             let now = states.borrow_and_update().clone();
             let outcome = publisher.publish(&now, &self.info).await;
             if matches!(outcome, Err(Trouble::Contested)) {
                 return;
             }
-            self.registered.send_replace(true);
+            self.registered.send_if_modified(|registered| {
+                let news = registered.is_none();
+                registered.get_or_insert_with(|| until.clone());
+                news
+            });
             let retry_at = Instant::now() + RETRY;
             tokio::select! {
                 () = changed(&mut states) => {}
@@ -200,15 +207,8 @@ impl Presence {
             (Owner::Us, Some(index)) => index,
             (_, index) => self.take(index).await?,
         };
-        let keep = PutOptions {
-            dir: true,
-            refresh: true,
-            ttl: Some(self.ttl.as_secs()),
-            prev_exist: Some(true),
-            ..Default::default()
-        };
         let asked = Instant::now();
-        let kept = self.link.asked(self.link.client.put(&found.dir.key, &keep)).await?;
+        let kept = self.link.asked(self.link.client.put(&found.dir.key, &keep::refresh(self.ttl))).await?;
         let mut states = BTreeMap::new();
         collect(&found.dir, &mut states);
         states.remove(&model::machine_info(&self.info.id));
