@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::etcd::Etcd;
+use common::relay::{Act, Relay};
 use muster::client::{Client, DeleteOptions, GetOptions, PutOptions};
 use muster::config::{ClientFragment, ClientSettings, RebootdFragment, RebootdSettings};
 use muster::ids::MachineId;
@@ -32,7 +33,11 @@ fn id(text: &str) -> MachineId {
 }
 
 fn client(etcd: &Etcd) -> Client {
-    let fragment = ClientFragment { endpoints: Some(vec![etcd.url()]), ..ClientFragment::default() };
+    client_of(&etcd.url())
+}
+
+fn client_of(url: &str) -> Client {
+    let fragment = ClientFragment { endpoints: Some(vec![url.into()]), ..ClientFragment::default() };
     Client::new(&ClientSettings::try_from(fragment).expect("good settings")).expect("a client")
 }
 
@@ -156,6 +161,50 @@ async fn ask(client: &Client, machine: &MachineId) {
     records.put_request(machine, &request).await.expect("a request");
 }
 
+/// One machine beside a store of its own.
+struct Story {
+    client: Client,
+    machine: Arc<Machine>,
+    tasks: JoinSet<()>,
+    etcd: Etcd,
+}
+
+impl Story {
+    /// `None` where there is no etcd.
+    fn begin() -> Option<Self> {
+        let etcd = Etcd::start()?;
+        Some(Self { client: client(&etcd), machine: Machine::new("m1"), tasks: JoinSet::new(), etcd })
+    }
+
+    fn lock(&self) -> Lock {
+        Lock::new(self.client.clone(), &Group::default())
+    }
+
+    fn records(&self) -> Records {
+        Records::new(self.client.clone(), Group::default())
+    }
+
+    /// The machine's coordinator runs from now on, boot after boot.
+    fn live(&mut self, settings: RebootdSettings) {
+        let (machine, client) = (self.machine.clone(), self.client.clone());
+        self.tasks.spawn(live(machine, Arc::default(), client, settings));
+    }
+
+    /// Asks the machine to reboot.
+    async fn ask(&self) {
+        ask(&self.client, &self.machine.id).await;
+    }
+
+    async fn until(&self, what: &str, wanted: impl Fn(&Overview) -> bool) -> Overview {
+        until(&self.client, what, wanted).await
+    }
+
+    /// Waits until nothing is left of a reboot, after which the machine is in its boot of this number.
+    async fn until_done(&self, boots: usize) {
+        self.until("done", |overview| overview.machines.is_empty() && self.machine.boots() == boots).await;
+    }
+}
+
 /// Waits until what `wanted` says of the overview holds.
 async fn until(client: &Client, what: &str, wanted: impl Fn(&Overview) -> bool) -> Overview {
     let mut last = None;
@@ -248,33 +297,44 @@ async fn three_machines_that_ask_at_once_go_one_after_the_other() {
 
 #[tokio::test]
 async fn a_machine_that_is_not_well_keeps_the_lock_and_says_why() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    let site = Arc::new(Site::default());
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), site, client.clone(), settings()));
-    *machine.comes_up.lock().expect("the state") = "degraded";
-    ask(&client, &machine.id).await;
-    let stuck = until(&client, "stuck", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
+    let Some(mut story) = Story::begin() else { return };
+    story.live(settings());
+    *story.machine.comes_up.lock().expect("the state") = "degraded";
+    story.ask().await;
+    let stuck = story.until("stuck", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
     assert_eq!(stuck.available, 0);
     assert_eq!(stuck.machines[0].phase, "checking");
     assert_eq!(
         stuck.machines[0].waits_for.as_deref(),
         Some("systemd says degraded, before the reboot it said running")
     );
-    machine.says("running");
-    let free = until(&client, "free", |overview| overview.machines.is_empty()).await;
+    story.machine.says("running");
+    let free = story.until("free", |overview| overview.machines.is_empty()).await;
     assert_eq!(free.available, 1);
-    assert_eq!(machine.boots(), 2);
+    assert_eq!(story.machine.boots(), 2);
+}
+
+/// A machine on its way that has come to `phase` in its first boot.
+fn on_its_way(phase: Phase) -> Holder {
+    Holder {
+        since: serde_json::from_str("\"2026-01-31T12:00:00Z\"").expect("a time"),
+        boot_id: "boot-1".into(),
+        reason: "test".into(),
+        phase,
+        system_before: Some("running".into()),
+        member: None,
+        request_index: None,
+        sentinel: None,
+        sentinel_state: None,
+        operators_lock: false,
+        waits_for: None,
+    }
 }
 
 #[tokio::test]
 async fn a_coordinator_that_starts_anew_in_any_phase_goes_on_where_it_was() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let records = Records::new(client.clone(), Group::default());
-    let lock = Lock::new(client.clone(), &Group::default());
+    let Some(mut story) = Story::begin() else { return };
+    let (lock, records) = (story.lock(), story.records());
     for phase in [
         Phase::WaitingForWindow,
         Phase::WaitingForLock,
@@ -284,106 +344,129 @@ async fn a_coordinator_that_starts_anew_in_any_phase_goes_on_where_it_was() {
         Phase::Checking,
         Phase::Releasing,
     ] {
-        let machine = Machine::new("m1");
-        ask(&client, &machine.id).await;
-        let request_index =
-            records.request(&machine.id).await.expect("the request").0.map(|(_, index)| index);
+        story.machine = Machine::new("m1");
+        let id = story.machine.id.clone();
+        story.ask().await;
+        let request_index = records.request(&id).await.expect("the request").0.map(|(_, index)| index);
         if phase >= Phase::Draining {
-            lock.acquire(&machine.id).await.expect("a free lock");
+            lock.acquire(&id).await.expect("a free lock");
         }
-        let holder = Holder {
-            since: serde_json::from_str("\"2026-01-31T12:00:00Z\"").expect("a time"),
-            boot_id: "boot-1".into(),
-            reason: "test".into(),
-            phase,
-            system_before: Some("running".into()),
-            member: None,
-            request_index,
-            sentinel: None,
-            operators_lock: false,
-            waits_for: None,
-        };
-        records.put_holder(&machine.id, &holder).await.expect("a record");
-        let mut tasks = JoinSet::new();
-        tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
-        let free = until(&client, "free", |overview| overview.machines.is_empty()).await;
+        let holder = Holder { request_index, ..on_its_way(phase) };
+        records.put_holder(&id, &holder).await.expect("a record");
+        story.live(settings());
+        let free = story.until("free", |overview| overview.machines.is_empty()).await;
         assert_eq!(free.available, 1, "{phase}");
         let reboots = usize::from(phase <= Phase::Leaving);
-        assert_eq!(machine.boots() - 1, reboots, "reboots after a start in {phase}");
-        tasks.shutdown().await;
+        assert_eq!(story.machine.boots() - 1, reboots, "reboots after a start in {phase}");
+        story.tasks.shutdown().await;
     }
 }
 
 #[tokio::test]
+async fn a_reboot_can_be_taken_back_while_the_machine_waits_for_the_quorum_just_before_it_leaves() {
+    let Some(mut story) = Story::begin() else { return };
+    let (id, records) = (story.machine.id.clone(), story.records());
+    story.lock().acquire(&id).await.expect("a free lock");
+    story.ask().await;
+    let holder = Holder { sentinel: Some("/run/reboot-required".into()), ..on_its_way(Phase::Leaving) };
+    records.put_holder(&id, &holder).await.expect("a record");
+    story.live(RebootdSettings { keep_quorum: true, ..settings() });
+    let stays = |overview: &Overview| overview.machines.iter().any(|line| line.waits_for.is_some());
+    let seen = story.until("waiting", stays).await;
+    assert_eq!((seen.machines[0].phase.as_str(), seen.available), ("leaving", 0));
+    records.remove_request(&id, None).await.expect("the request");
+    story.until_done(1).await;
+    assert_eq!(records.answered(&id).await.expect("a look"), None, "no reboot has answered the file");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_cannot_write_the_groups_document_at_its_start_tries_again() {
+    let Some(mut story) = Story::begin() else { return };
+    let failures = Arc::new(AtomicUsize::new(0));
+    let relay = Relay::start(&story.etcd.url(), {
+        let failures = failures.clone();
+        move |line| {
+            let creates = line.starts_with("PUT") && line.contains("/rebootlock/semaphore");
+            if creates && failures.fetch_add(1, Ordering::SeqCst) < 2 { Act::HangUp } else { Act::Pass }
+        }
+    });
+    let direct = std::mem::replace(&mut story.client, client_of(&relay.url));
+    story.live(settings());
+    story.client = direct;
+    let document = async {
+        loop {
+            let found = story.client.get(&Group::default().semaphore(), &GetOptions::linearizable()).await;
+            match found {
+                Ok(answer) => return answer.node.value,
+                Err(error) => assert!(error.is_not_found(), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        found = tokio::time::timeout(LIMIT, document) => {
+            assert_eq!(found.expect("the document").as_deref(), Some(r#"{"semaphore":1,"max":1,"holders":[]}"#));
+        }
+        ended = story.tasks.join_next() => panic!("the coordinator ended: {ended:?}"),
+    }
+    assert!(failures.load(Ordering::SeqCst) > 2);
+}
+
+#[tokio::test]
 async fn the_lock_that_an_operator_took_outlives_a_reboot() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    let lock = Lock::new(client.clone(), &Group::default());
-    lock.acquire(&machine.id).await.expect("a free lock");
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
-    ask(&client, &machine.id).await;
-    let after = until(&client, "back", |overview| {
-        machine.boots() == 2 && overview.machines.iter().all(|line| line.phase == "locked")
+    let Some(mut story) = Story::begin() else { return };
+    story.lock().acquire(&story.machine.id).await.expect("a free lock");
+    story.live(settings());
+    story.ask().await;
+    let after = story.until("back", |overview| {
+        story.machine.boots() == 2 && overview.machines.iter().all(|line| line.phase == "locked")
     });
     assert!(after.await.machines[0].holds);
 }
 
 #[tokio::test]
 async fn a_request_that_is_taken_back_while_others_hold_the_lock_leaves_nothing() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    Lock::new(client.clone(), &Group::default()).acquire(&id("other")).await.expect("a free lock");
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
-    ask(&client, &machine.id).await;
-    let waiting = until(&client, "waiting", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
+    let Some(mut story) = Story::begin() else { return };
+    story.lock().acquire(&id("other")).await.expect("a free lock");
+    story.live(settings());
+    story.ask().await;
+    let waiting = story.until("waiting", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
     assert_eq!(waiting.machines[1].waits_for.as_deref(), Some("the lock is taken: 1 of at most 1, by other"));
-    let request = Group::default().request(&machine.id);
-    client.delete(&request, &DeleteOptions::default()).await.expect("the request");
-    let left = until(&client, "withdrawn", |overview| overview.machines.len() == 1).await;
+    let request = Group::default().request(&story.machine.id);
+    story.client.delete(&request, &DeleteOptions::default()).await.expect("the request");
+    let left = story.until("withdrawn", |overview| overview.machines.len() == 1).await;
     assert_eq!(left.machines[0].machine, id("other"));
-    assert_eq!(machine.boots(), 1);
+    assert_eq!(story.machine.boots(), 1);
 }
 
 #[tokio::test]
 async fn a_file_asks_for_a_reboot_too() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
+    let Some(mut story) = Story::begin() else { return };
     let run = tempfile::tempdir().expect("a folder");
     let sentinel = run.path().join("reboot-required");
-    let settings = RebootdSettings { sentinel: Some(sentinel.clone()), ..settings() };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings));
-    until(&client, "idle", |overview| overview.machines.is_empty()).await;
+    story.live(RebootdSettings { sentinel: Some(sentinel.clone()), ..settings() });
+    story.until("idle", |overview| overview.machines.is_empty()).await;
     std::fs::write(&sentinel, "").expect("the file");
-    *machine.run_file.lock().expect("the file") = Some(sentinel);
-    let seen = until(&client, "on its way", |overview| !overview.machines.is_empty()).await;
+    *story.machine.run_file.lock().expect("the file") = Some(sentinel);
+    let seen = story.until("on its way", |overview| !overview.machines.is_empty()).await;
     assert!(seen.machines[0].reason.as_deref().is_some_and(|reason| reason.contains("reboot-required")));
-    until(&client, "done", |overview| overview.machines.is_empty() && machine.boots() == 2).await;
+    story.until_done(2).await;
 }
 
 #[tokio::test]
 async fn a_machine_whose_store_node_is_needed_stays_and_takes_no_lock() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    let settings = RebootdSettings { keep_quorum: true, ..settings() };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings));
-    ask(&client, &machine.id).await;
-    let stays = until(&client, "stays", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
+    let Some(mut story) = Story::begin() else { return };
+    story.live(RebootdSettings { keep_quorum: true, ..settings() });
+    story.ask().await;
+    let stays = story.until("stays", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
     let why = stays.machines[0].waits_for.as_deref().expect("a reason");
     assert!(why.starts_with("the store would lose its quorum: 0 of 1"), "{why}");
-    assert_eq!((stays.available, machine.boots()), (1, 1));
+    assert_eq!((stays.available, story.machine.boots()), (1, 1));
 }
 
 /// Waits until the only machine on its way waits for what `wanted` names, and holds nothing.
-async fn until_it_waits_for(client: &Client, wanted: &str) {
-    let seen = until(client, wanted, |overview| {
+async fn until_it_waits_for(story: &Story, wanted: &str) {
+    let seen = story.until(wanted, |overview| {
         overview.machines.iter().any(|line| line.waits_for.as_deref() == Some(wanted))
     });
     let seen = seen.await;
@@ -392,68 +475,78 @@ async fn until_it_waits_for(client: &Client, wanted: &str) {
 
 #[tokio::test]
 async fn a_machine_that_somebody_keeps_from_going_down_waits_without_the_lock_and_says_who() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    machine.inhibitors.lock().expect("the inhibitors").push("apt is at work".into());
-    *machine.comes_late.lock().expect("the late one") = Some("backup is at work".into());
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
-    ask(&client, &machine.id).await;
-    until_it_waits_for(&client, "apt is at work").await;
+    let Some(mut story) = Story::begin() else { return };
+    story.machine.inhibitors.lock().expect("the inhibitors").push("apt is at work".into());
+    *story.machine.comes_late.lock().expect("the late one") = Some("backup is at work".into());
+    story.live(settings());
+    story.ask().await;
+    until_it_waits_for(&story, "apt is at work").await;
     // The next one comes when logind has been asked already.
-    machine.inhibitors.lock().expect("the inhibitors").clear();
-    until_it_waits_for(&client, "backup is at work").await;
-    assert_eq!(machine.boots(), 1);
-    machine.inhibitors.lock().expect("the inhibitors").clear();
-    until(&client, "done", |overview| overview.machines.is_empty() && machine.boots() == 2).await;
+    story.machine.inhibitors.lock().expect("the inhibitors").clear();
+    until_it_waits_for(&story, "backup is at work").await;
+    assert_eq!(story.machine.boots(), 1);
+    story.machine.inhibitors.lock().expect("the inhibitors").clear();
+    story.until_done(2).await;
 }
 
 #[tokio::test]
 async fn a_reboot_for_a_machine_that_is_kept_from_going_down_can_be_taken_back() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    *machine.comes_late.lock().expect("the late one") = Some("backup is at work".into());
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
-    ask(&client, &machine.id).await;
-    until_it_waits_for(&client, "backup is at work").await;
-    let records = Records::new(client.clone(), Group::default());
-    records.remove_request(&machine.id, None).await.expect("the request");
-    until(&client, "withdrawn", |overview| overview.machines.is_empty()).await;
-    assert_eq!(machine.boots(), 1);
+    let Some(mut story) = Story::begin() else { return };
+    *story.machine.comes_late.lock().expect("the late one") = Some("backup is at work".into());
+    story.live(settings());
+    story.ask().await;
+    until_it_waits_for(&story, "backup is at work").await;
+    story.records().remove_request(&story.machine.id, None).await.expect("the request");
+    story.until_done(1).await;
 }
+
+/// Whether the only machine is one whose file is not obeyed, for a reason that `why` names.
+fn is_not_obeyed(overview: &Overview, why: &str) -> bool {
+    let line = overview.machines.first().filter(|line| line.phase == "answered");
+    line.and_then(|line| line.waits_for.as_deref()).is_some_and(|says| says.contains(why))
+}
+
+const STAYS: &str = "req is still there after the reboot for it";
+const EARLY: &str = "less than an hour after";
 
 #[tokio::test]
 async fn a_file_that_outlives_the_reboot_for_it_does_not_reboot_the_machine_again_but_a_request_does() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
+    let Some(mut story) = Story::begin() else { return };
     let disk = tempfile::tempdir().expect("a folder");
     let sentinel = disk.path().join("req");
     std::fs::write(&sentinel, "please").expect("the file");
-    let settings = RebootdSettings { sentinel: Some(sentinel.clone()), ..settings() };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings));
-    let in_vain = |overview: &Overview| overview.machines.iter().any(|line| line.phase == "answered");
-    let seen = until(&client, "answered", in_vain).await;
-    let says = seen.machines[0].waits_for.as_deref().expect("a reason");
-    assert!(says.contains("req is still there after the reboot for it"), "{says}");
-    assert_eq!((machine.boots(), seen.available), (2, 1));
+    story.live(RebootdSettings { sentinel: Some(sentinel.clone()), ..settings() });
+    let seen = story.until("answered", |overview| is_not_obeyed(overview, STAYS)).await;
+    assert_eq!((story.machine.boots(), seen.available), (2, 1));
 
-    ask(&client, &machine.id).await;
-    until(&client, "rebooted by hand", |overview| machine.boots() == 3 && in_vain(overview)).await;
+    story.ask().await;
+    story
+        .until("rebooted by hand", |overview| story.machine.boots() == 3 && is_not_obeyed(overview, STAYS))
+        .await;
     // Another file of that name is too early, and is told from the one before.
     std::fs::write(&sentinel, "please, once more").expect("the file");
-    until(&client, "early", |overview| {
-        let says = overview.machines.first().and_then(|line| line.waits_for.as_deref());
-        says.is_some_and(|says| says.contains("less than an hour after"))
-    })
-    .await;
+    story.until("early", |overview| is_not_obeyed(overview, EARLY)).await;
     std::fs::remove_file(&sentinel).expect("the file");
-    until(&client, "silent", |overview| overview.machines.is_empty()).await;
-    assert_eq!(machine.boots(), 3);
+    story.until("silent", |overview| overview.machines.is_empty()).await;
+    assert_eq!(story.machine.boots(), 3);
+}
+
+#[tokio::test]
+async fn a_file_that_appears_after_the_boot_is_not_taken_for_what_that_was_for() {
+    let Some(mut story) = Story::begin() else { return };
+    let run = tempfile::tempdir().expect("a folder");
+    let sentinel = run.path().join("req");
+    std::fs::write(&sentinel, "please").expect("the file");
+    *story.machine.run_file.lock().expect("the file") = Some(sentinel.clone());
+    *story.machine.comes_up.lock().expect("the state") = "degraded";
+    story.live(RebootdSettings { sentinel: Some(sentinel.clone()), ..settings() });
+    story
+        .until("checking", |o| o.machines.iter().any(|l| l.phase == "checking" && l.waits_for.is_some()))
+        .await;
+    assert!(!sentinel.exists(), "the boot has taken the first one away");
+    std::fs::write(&sentinel, "please").expect("the file");
+    story.machine.says("running");
+    story.until("early", |overview| is_not_obeyed(overview, EARLY)).await;
 }
 
 /// The presence of another boot of a machine.
@@ -468,12 +561,10 @@ async fn announce(client: &Client, machine: &str, ttl: u64) {
 
 #[tokio::test]
 async fn a_coordinator_whose_machine_id_is_anothers_takes_neither_its_record_nor_its_lock() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    announce(&client, "m1", 2).await;
+    let Some(story) = Story::begin() else { return };
+    announce(&story.client, "m1", 2).await;
     let alive = tokio::spawn({
-        let client = client.clone();
+        let client = story.client.clone();
         async move {
             let refresh = PutOptions {
                 dir: true,
@@ -489,23 +580,23 @@ async fn a_coordinator_whose_machine_id_is_anothers_takes_neither_its_record_nor
         }
     });
     // The first is in the middle of a reboot's checks.
-    let (lock, records) =
-        (Lock::new(client.clone(), &Group::default()), Records::new(client.clone(), Group::default()));
+    let (lock, records, machine) = (story.lock(), story.records(), story.machine.clone());
     lock.acquire(&machine.id).await.expect("a free lock");
     let holder: Holder = serde_json::from_str(
         r#"{"since":"2026-01-31T12:00:00Z","boot_id":"another","reason":"kernel","phase":"checking"}"#,
     )
     .expect("a record");
     let written = records.put_holder(&machine.id, &holder).await.expect("the record");
-    ask(&client, &machine.id).await;
+    story.ask().await;
 
-    let second = Driver::new(client.clone(), Boot(machine.clone()), machine.id.clone(), settings());
+    let second = Driver::new(story.client.clone(), Boot(machine.clone()), machine.id.clone(), settings());
     let ended = tokio::time::timeout(LIMIT, second.run()).await.expect("an end");
     assert!(matches!(ended, Err(RebootError::Duplicate(_))), "{ended:?}");
     assert_eq!(records.holder(&machine.id).await.expect("the record"), Some((holder, written)));
     assert!(lock.read().await.expect("the lock").semaphore.holds(&machine.id));
     assert!(records.request(&machine.id).await.expect("the request").0.is_some());
-    let note = client.get("/muster/refused/m1/boot-1", &GetOptions::linearizable()).await.expect("a note");
+    let note =
+        story.client.get("/muster/refused/m1/boot-1", &GetOptions::linearizable()).await.expect("a note");
     let note: Refusal = serde_json::from_str(&note.node.value.unwrap_or_default()).expect("a refusal");
     assert_eq!(note.hostname, "host-m1");
     alive.abort();
@@ -513,12 +604,9 @@ async fn a_coordinator_whose_machine_id_is_anothers_takes_neither_its_record_nor
 
 #[tokio::test]
 async fn a_machine_that_is_back_before_its_last_boots_presence_has_expired_goes_on() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = client(&etcd);
-    let machine = Machine::new("m1");
-    announce(&client, "m1", 2).await;
-    ask(&client, &machine.id).await;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(live(machine.clone(), Arc::default(), client.clone(), settings()));
-    until(&client, "done", |overview| overview.machines.is_empty() && machine.boots() == 2).await;
+    let Some(mut story) = Story::begin() else { return };
+    announce(&story.client, "m1", 2).await;
+    story.ask().await;
+    story.live(settings());
+    story.until_done(2).await;
 }

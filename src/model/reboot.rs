@@ -71,6 +71,9 @@ pub struct Holder {
     /// The file that asked for a reboot when the machine left: this reboot answers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<String>,
+    /// That file as it was then: left over is what is still the same afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_state: Option<Fingerprint>,
     /// The lock had been taken for this machine by an operator before it was wanted here: it is not given back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub operators_lock: bool,
@@ -97,7 +100,7 @@ pub struct Answered {
     pub boot_id: String,
     /// When that boot was found well.
     pub since: Moment,
-    /// The file as it was still there then, and has been since.
+    /// The file as it was when the machine left, if it was still there and has been since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Fingerprint>,
     /// What the file is not obeyed for, for people; absent while there is none, or it is.

@@ -9,7 +9,7 @@ use crate::model::reboot::Phase;
 pub enum Event {
     /// A reboot is wanted.
     Requested,
-    /// Nobody wants the reboot any longer.
+    /// Nobody wants the reboot any longer, and logind was not asked.
     Withdrawn,
     /// The time for reboots has come.
     WindowOpened,
@@ -54,9 +54,10 @@ pub fn on(phase: Phase, event: Event) -> Result<Phase, Illegal> {
         (Phase::Draining | Phase::Leaving, Event::LockLost) => Ok(Phase::WaitingForLock),
         (Phase::Leaving, Event::Inhibited) => Ok(Phase::WaitingForLock),
         // The lock may have been won a moment before, hence not straight to idle.
-        (Phase::WaitingForWindow | Phase::WaitingForLock | Phase::Draining, Event::Withdrawn) => {
-            Ok(Phase::Releasing)
-        }
+        (
+            Phase::WaitingForWindow | Phase::WaitingForLock | Phase::Draining | Phase::Leaving,
+            Event::Withdrawn,
+        ) => Ok(Phase::Releasing),
         // Power may fail in any phase; whatever was wanted, the machine has rebooted.
         (Phase::Idle, Event::Booted) => Err(Illegal { phase, event }),
         (_, Event::Booted) => Ok(Phase::Back),
@@ -110,6 +111,8 @@ mod tests {
     fn the_lock_is_not_given_back_before_the_machine_is_well() {
         for phase in [Phase::Leaving, Phase::Back, Phase::Checking] {
             assert!(on(phase, Event::Released).is_err());
+        }
+        for phase in [Phase::Back, Phase::Checking] {
             assert!(on(phase, Event::Withdrawn).is_err());
         }
         assert!(on(Phase::Back, Event::Healthy).is_err());
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_reboot_that_is_no_longer_wanted_gives_back_what_it_may_hold() {
-        for phase in [Phase::WaitingForWindow, Phase::WaitingForLock, Phase::Draining] {
+        for phase in [Phase::WaitingForWindow, Phase::WaitingForLock, Phase::Draining, Phase::Leaving] {
             assert_eq!(on(phase, Event::Withdrawn), Ok(Phase::Releasing));
         }
     }

@@ -74,12 +74,12 @@ impl Lock {
     /// on.
     ///
     /// # Errors
-    /// `Store`.
+    /// `Store`, also while it is not known whether it was written.
     pub async fn create(&self) -> Result<(), RebootError> {
         let value = Some(Semaphore::default().render());
         let options = PutOptions { value, prev_exist: Some(false), ..PutOptions::default() };
         match self.client.put(&self.key, &options).await {
-            Ok(_) | Err(ClientError::UnknownOutcome { .. }) => Ok(()),
+            Ok(_) => Ok(()),
             Err(error) if error.is_exists() => Ok(()),
             Err(cause) => Err(RebootError::store("create the reboot lock")(cause)),
         }

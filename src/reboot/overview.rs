@@ -13,6 +13,11 @@ use crate::ids::MachineId;
 use crate::model::Moment;
 use crate::model::reboot::{Answered, Group, Holder, Request};
 
+/// Instead of a phase: an operator holds the lock for the machine.
+const LOCKED: &str = "locked";
+/// Instead of a phase: a file still asks for a reboot that there has been.
+const ANSWERED: &str = "answered";
+
 /// The state of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overview {
@@ -42,6 +47,14 @@ pub struct Line {
     pub reason: Option<String>,
     /// What it waits for.
     pub waits_for: Option<String>,
+}
+
+impl Line {
+    /// Whether the machine was asked to reboot or is on its way. One that an operator holds the lock for is not, nor is
+    /// one whose file still asks for a reboot that there has been.
+    pub fn is_under_way(&self) -> bool {
+        self.phase != LOCKED && self.phase != ANSWERED
+    }
 }
 
 impl Overview {
@@ -77,8 +90,8 @@ impl Overview {
             let phase = match (holder, request) {
                 (Some(holder), _) => holder.phase.to_string(),
                 (None, Some(_)) => "requested".into(),
-                (None, None) if holds => "locked".into(),
-                (None, None) => "answered".into(),
+                (None, None) if holds => LOCKED.into(),
+                (None, None) => ANSWERED.into(),
             };
             Line {
                 machine: id.clone(),
@@ -119,6 +132,7 @@ mod tests {
             member: None,
             request_index: None,
             sentinel: None,
+            sentinel_state: None,
             operators_lock: false,
             waits_for: waits_for.map(Into::into),
         };

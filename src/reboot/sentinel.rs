@@ -13,7 +13,7 @@ pub const PAUSE: Duration = Duration::from_secs(60 * 60);
 pub enum Verdict {
     /// It asks for a reboot.
     Obey,
-    /// It is the one that was there right after the reboot for it.
+    /// It is the one that the last reboot was for.
     Stays,
     /// It is too early for another reboot; how much longer.
     Early(Duration),

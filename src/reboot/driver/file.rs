@@ -88,7 +88,8 @@ impl<H: Host> Driver<H> {
         }
     }
 
-    /// Writes down that this reboot was the answer to the file, and what is left of that.
+    /// Writes down that this reboot was the answer to the file, and whether that is still there. One that has come or
+    /// changed since the machine left asks for another reboot.
     pub(super) async fn note_answered(&self, way: &Way) -> Result<(), RebootError> {
         if way.holder.sentinel.is_none() {
             return Ok(());
@@ -96,7 +97,7 @@ impl<H: Host> Driver<H> {
         let answered = Answered {
             boot_id: self.host.boot_id()?,
             since: Moment::new(wall_time()),
-            left: self.sentinel().await,
+            left: self.sentinel().await.filter(|file| way.holder.sentinel_state.as_ref() == Some(file)),
             says: None,
         };
         self.records.put_answered(&self.id, &answered).await

@@ -12,13 +12,17 @@ use crate::reboot::lifecycle::Event;
 const SHUTDOWN_MAX: Duration = Duration::from_secs(600);
 
 impl<H: Host> Driver<H> {
-    /// Looks at everything once more and asks for the reboot. Returns only if the lock is lost meanwhile, or if somebody
-    /// keeps the machine from going down: then the lock goes back, for others may use it. Otherwise the machine goes
-    /// down, and this process with it.
+    /// Looks at everything once more and asks for the reboot. Returns only if the lock is lost or nobody wants the reboot
+    /// any longer meanwhile, or if somebody keeps the machine from going down: then the lock goes back, for others may
+    /// use it. Otherwise the machine goes down, and this process with it.
     pub(super) async fn leave(&self, way: &mut Way) -> Result<Event, RebootError> {
+        let mut asked = false;
         loop {
             if !self.lock.read().await?.semaphore.holds(&self.id) {
                 return Ok(Event::LockLost);
+            }
+            if !asked && self.stays_up().await && !self.still_wanted().await? {
+                return Ok(Event::Withdrawn);
             }
             let members = self.survey().await?;
             // Two that leave at once must not both rely on the other to stay. Each has announced itself before it
@@ -42,6 +46,7 @@ impl<H: Host> Driver<H> {
                 tokio::time::sleep(self.settings.check_interval).await;
                 continue;
             }
+            asked = true;
             tokio::time::sleep(SHUTDOWN_MAX).await;
             let minutes = SHUTDOWN_MAX.as_secs() / 60;
             self.note(
@@ -50,5 +55,10 @@ impl<H: Host> Driver<H> {
             )
             .await?;
         }
+    }
+
+    /// Whether the machine is certainly not on its way down: a coordinator before this one may have asked logind.
+    async fn stays_up(&self) -> bool {
+        self.host.system_state().await.is_ok_and(|state| state != "stopping")
     }
 }

@@ -79,16 +79,15 @@ impl<H: Host> Driver<H> {
         let boot_id = self.host.boot_id()?;
         // What is in the store may be another machine's, or the last boot of this one may still count as present.
         claim::settle(&self.client, &self.id, &boot_id, false).await?;
-        self.lock.create().await?;
         let mut pause = self.settings.check_interval;
-        let mut read = false;
+        let mut begun = false;
         let mut way = None;
         loop {
-            let step = if read { self.step(&mut way, &boot_id).await } else { self.resume(&boot_id).await };
+            let step = if begun { self.step(&mut way, &boot_id).await } else { self.begin(&boot_id).await };
             match step {
                 Ok(next) => {
                     way = next;
-                    read = true;
+                    begun = true;
                     pause = self.settings.check_interval;
                 }
                 Err(
@@ -117,8 +116,10 @@ impl<H: Host> Driver<H> {
         Ok(())
     }
 
-    /// What the record says, and whether the machine has rebooted since it was written.
-    async fn resume(&self, boot_id: &str) -> Result<Option<Way>, RebootError> {
+    /// Makes sure that the group exists, and finds out what the record says and whether the machine has rebooted since it
+    /// was written.
+    async fn begin(&self, boot_id: &str) -> Result<Option<Way>, RebootError> {
+        self.lock.create().await?;
         let Some((holder, index)) = self.records.holder(&self.id).await? else { return Ok(None) };
         tracing::info!(phase = %holder.phase, "found the record of a reboot: {} ({})", holder.phase, holder.reason);
         let mut way = Way { holder, index };
@@ -158,8 +159,9 @@ impl<H: Host> Driver<H> {
         let from = way.holder.phase;
         way.holder.phase = lifecycle::on(from, event)?;
         way.holder.waits_for = None;
-        if way.holder.phase == Phase::WaitingForLock {
-            way.holder.sentinel = None;
+        if way.holder.phase == Phase::WaitingForLock || event == Event::Withdrawn {
+            // No reboot has answered it.
+            (way.holder.sentinel, way.holder.sentinel_state) = (None, None);
         }
         self.write(&mut way).await?;
         tracing::info!(%from, to = %way.holder.phase, "reboot: {from} -> {} ({})", way.holder.phase, way.holder.reason);

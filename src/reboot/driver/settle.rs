@@ -29,8 +29,8 @@ impl<H: Host> Driver<H> {
         Ok(gate::store_is_well(&self.survey().await?))
     }
 
-    /// Remembers what was answered, removes the request, gives back the lock, removes the record: in this order, so that a coordinator that is
-    /// stopped in between finds the record and does the rest.
+    /// Remembers what was answered, removes the request, gives back the lock, removes the record: in this order, so that
+    /// a coordinator that is stopped in between finds the record and does the rest.
     pub(super) async fn release(&self, way: &mut Way) -> Result<(), RebootError> {
         self.assert_ours().await?;
         self.note_answered(way).await?;

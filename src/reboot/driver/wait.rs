@@ -31,6 +31,7 @@ impl<H: Host> Driver<H> {
             member: None,
             request_index,
             sentinel: None,
+            sentinel_state: None,
             operators_lock,
             waits_for: None,
         };
@@ -161,7 +162,8 @@ impl<H: Host> Driver<H> {
         if let (Some((_, index)), _) = self.records.request(&self.id).await? {
             way.holder.request_index = Some(index);
         }
-        way.holder.sentinel = self.sentinel().await.map(|_| self.sentinel_name());
+        way.holder.sentinel_state = self.sentinel().await;
+        way.holder.sentinel = way.holder.sentinel_state.is_some().then(|| self.sentinel_name());
         Ok(Event::Drained)
     }
 }
