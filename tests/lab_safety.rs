@@ -132,6 +132,7 @@ fn names(machine: Machine<'_>) {
         &["lock", "m3"][..],
         &["unlock", "m3"],
         &["request", "--machine", "m3"],
+        &["request", "--machine", "m"],
         &["request", "--machine", "m1,deadbeef"],
         &["cancel", "--machine", "deadbeef"],
     ] {
@@ -141,7 +142,7 @@ fn names(machine: Machine<'_>) {
             "{said}"
         );
     }
-    for words in [&["lock"][..], &["unlock"], &["request"], &["cancel"], &["status"]] {
+    for words in [&["lock"][..], &["unlock"], &["request"], &["request", "--all"], &["cancel"], &["status"]] {
         let said = refused(machine, &[&["muster", "reboot", "--group", "nope"], words].concat());
         assert!(said.contains("there is no group \"nope\""), "{said}");
     }
@@ -149,7 +150,7 @@ fn names(machine: Machine<'_>) {
     assert!(is_idle(machine));
     for name in ["m1", &id[..6], &id, &format!("m1/{}", &id[..8])] {
         machine.ok(&["muster", "reboot", "lock", name]);
-        assert!(status(machine).contains(&id));
+        assert!(status(machine).contains(&format!("m1/{}", &id[..8])));
         machine.ok(&["muster", "reboot", "unlock", name]);
     }
     // Somebody who will never be there, such as one that locksmith locked for.

@@ -213,10 +213,8 @@ still_there() {
 reboot_in_turn() {
     say "e. All three ask for a reboot at once; the lock lets one go at a time."
     local before=() machine
-    declare -A name
     for machine in 1 2 3; do
         before[machine]=$(boot_id "$machine")
-        name[$(on "$machine" cat /etc/machine-id)]=m$machine
     done
     writer_begin reboots
     for machine in 1 2 3; do
@@ -246,7 +244,7 @@ watch_reboots() {
         mapfile -t held < <(holders)
         [ ${#held[@]} -le 1 ] || check "never two hold the lock (now: ${held[*]})" false
         [ ${#held[@]} = 1 ] || continue
-        line="${name[${held[0]% *}]} holds the lock: ${held[0]#* }"
+        line="${held[0]%%/*} holds the lock: ${held[0]#* }"
         [ "$line" = "$last" ] || echo "  $line"
         last=$line
     done

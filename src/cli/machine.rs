@@ -112,7 +112,7 @@ fn row(view: &View, id: &MachineId, info: &MachineInfo, extended: bool) -> Vec<S
 
 /// The other machines that were refused with a machine's id.
 fn refused<'a>(view: &'a View, id: &MachineId) -> &'a [Refusal] {
-    view.refused.get(id).map(Vec::as_slice).unwrap_or_default()
+    view.duplicates.get(id).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn refusal(other: &Refusal) -> String {
@@ -147,7 +147,7 @@ mod tests {
             r#"{"hostname":"m2","addresses":["10.0.0.2"],"boot_id":"two","since":"2026-01-31T12:00:00Z"}"#;
         let view = View {
             machines: serde_json::from_str(&format!("{{\"abcd\":{info}}}")).unwrap(),
-            refused: serde_json::from_str(&format!("{{\"abcd\":[{note}]}}")).unwrap(),
+            duplicates: serde_json::from_str(&format!("{{\"abcd\":[{note}]}}")).unwrap(),
             ..View::default()
         };
         assert!(simple(&view).ends_with(

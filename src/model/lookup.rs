@@ -1,5 +1,6 @@
 //! Which machine a person means who names one: by its id, by its host name, by a beginning of either that no other
-//! machine has, or as lists show it, `name/8digits`.
+//! machine has, or as lists show it, `name/8digits`. A beginning of a host name ends where one of its labels ends:
+//! `m1` is `m1.example.org` but never `m10`, which may be there while `m1` is not.
 
 use crate::ids::MachineId;
 
@@ -61,8 +62,10 @@ pub fn find<'a>(known: &'a [Known], text: &str) -> Result<&'a MachineId, LookupE
         None => false,
     };
     let by_beginning = |machine: &&Known| {
-        let begins = |whole: &str| {
-            whole.get(..text.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(text))
+        let begins = |name: &str| {
+            let (beginning, rest) = (name.get(..text.len()), name.get(text.len()..));
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(text))
+                && rest.is_some_and(|rest| rest.starts_with('.'))
         };
         !text.is_empty() && (machine.id.as_str().starts_with(text) || named(machine).is_some_and(begins))
     };
@@ -146,8 +149,22 @@ mod tests {
         assert!(matches!(find(&twins, "web"), Err(LookupError::Ambiguous { .. })));
         assert_eq!(find(&twins, "web/8cd5").unwrap().as_str(), TWO);
         // An id that begins as another machine is called.
-        let mixed = known(&[("abc1", Some("x")), ("def2", Some("abcd"))]);
+        let mixed = known(&[("abc1", Some("x")), ("def2", Some("abc.example.com"))]);
         assert!(matches!(find(&mixed, "abc"), Err(LookupError::Ambiguous { .. })));
+    }
+
+    #[test]
+    fn the_beginning_of_a_host_name_ends_where_a_label_ends() {
+        let lone = known(&[(ONE, Some("m10")), (TWO, Some("m2"))]);
+        assert!(
+            matches!(find(&lone, "m1"), Err(LookupError::Unknown { .. })),
+            "m1 is absent, m10 is another"
+        );
+        let long = known(&[(ONE, Some("m1.a.example.org")), (TWO, Some("m10.a.example.org"))]);
+        for text in ["m1", "m1.a", "M1.A.example"] {
+            assert_eq!(find(&long, text).unwrap().as_str(), ONE, "{text}");
+        }
+        assert!(matches!(find(&long, "m1.a.ex"), Err(LookupError::Unknown { .. })));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub const ENGINE_LEASE: &str = "/muster/lease/engine";
 pub const SETTINGS: &str = "/muster/settings";
 
 /// Folder of notes of machines that were refused because another has their id.
-pub const REFUSED: &str = "/muster/refused";
+pub const DUPLICATES: &str = "/muster/refused";
 
 /// Folder of what services say of themselves.
 pub const HEARTBEATS: &str = "/muster/heartbeats";
@@ -90,14 +90,19 @@ pub fn settings(id: &MachineId) -> String {
     format!("{SETTINGS}/{id}")
 }
 
-/// The note of a machine that was refused with the id `id` while it ran under the boot `boot_id`.
-pub fn refusal(id: &MachineId, boot_id: &str) -> String {
-    format!("{REFUSED}/{id}/{boot_id}")
+/// The machine whose settings a key in [`SETTINGS`] holds.
+pub fn settings_key(key: &str) -> Option<MachineId> {
+    key.strip_prefix(SETTINGS)?.strip_prefix('/')?.parse().ok()
 }
 
-/// The machine id that a key in [`REFUSED`] is about.
+/// The note of a machine that was refused with the id `id` while it ran under the boot `boot_id`.
+pub fn refusal(id: &MachineId, boot_id: &str) -> String {
+    format!("{DUPLICATES}/{id}/{boot_id}")
+}
+
+/// The machine id that a key in [`DUPLICATES`] is about.
 pub fn refusal_key(key: &str) -> Option<MachineId> {
-    let (id, _) = key.strip_prefix(REFUSED)?.strip_prefix('/')?.split_once('/')?;
+    let (id, _) = key.strip_prefix(DUPLICATES)?.strip_prefix('/')?.split_once('/')?;
     id.parse().ok()
 }
 
@@ -139,9 +144,14 @@ mod tests {
     fn keys_are_taken_apart_as_they_are_put_together() {
         let (id, name): (MachineId, UnitName) = ("m1".parse().unwrap(), "a@1.service".parse().unwrap());
         assert_eq!(machine_key(&machine_info(&id)), Some((id.clone(), MachineKey::Info)));
-        assert_eq!(machine_key(&machine_unit(&id, &name)), Some((id, MachineKey::Unit(name.clone()))));
+        assert_eq!(
+            machine_key(&machine_unit(&id, &name)),
+            Some((id.clone(), MachineKey::Unit(name.clone())))
+        );
         assert_eq!(unit_key(&unit(&name)), Some(name.clone()));
         assert_eq!(unit_key(&schedule(&name)), Some(name));
+        assert_eq!(settings_key(&settings(&id)), Some(id.clone()));
+        assert_eq!(refusal_key(&refusal(&id, "boot")), Some(id));
         assert_eq!(machine_key("/muster/machines/m1/beats/a.service"), None);
         assert_eq!(unit_key("/muster/units/not-a-unit"), None);
     }

@@ -6,6 +6,7 @@ mod request;
 pub(super) use render::machines as table;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use clap::Subcommand;
 
@@ -46,13 +47,13 @@ enum Command {
     Status,
     /// Take a slot of the lock for a machine, so that fewer others may reboot meanwhile
     Lock {
-        /// The machine, by id, host name or the beginning of either [default: this one]
+        /// The machine, by id, host name or the beginning of either (m1 for m1.example.org) [default: this one]
         #[arg(value_name = "MACHINE")]
         machine: Option<String>,
     },
     /// Give back the slot of a machine, such as one that will not come back
     Unlock {
-        /// The machine, by id, host name or the beginning of either [default: this one]
+        /// The machine, by id, host name or the beginning of either (m1 for m1.example.org) [default: this one]
         #[arg(value_name = "MACHINE")]
         machine: Option<String>,
     },
@@ -76,67 +77,99 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
             Command::Cancel(args) => request::cancel(args, client, group).await,
             Command::Status => status(&client, &group, context.output).await,
             Command::Lock { machine } => {
-                let id = one(&client, &group, machine.as_deref()).await?;
-                take(&lock, id, context.output).await
+                let chosen = Chosen::read(&client, &group, machine.as_slice()).await?;
+                take(&lock, &chosen, context.output).await
             }
             Command::Unlock { machine } => {
-                let id = one(&client, &group, machine.as_deref()).await?;
-                give_back(&lock, id, context.output).await
+                let chosen = Chosen::read(&client, &group, machine.as_slice()).await?;
+                give_back(&lock, &chosen, context.output).await
             }
             Command::SetMax { max } => set_max(&lock, max, context.output).await,
         }
     })
 }
 
-/// The machines that `names` name, in a group that there is; this one if there are no names.
-async fn machines(client: &Client, group: &Group, names: &[String]) -> Result<BTreeSet<MachineId>, Failure> {
-    // Whoever has to do with the group may be named, though it will never come back.
-    let overview = Overview::read(client, group).await.map_err(Failure::new)?;
-    if names.is_empty() {
-        return Ok(BTreeSet::from([this_machine::or_this(None)?]));
-    }
-    let known = Machines::load(client, overview.machines.into_iter().map(|line| line.machine)).await?;
-    names.iter().map(|name| known.find(name)).collect()
+/// The machines that a command is about, among all those that may be named.
+struct Chosen {
+    known: Machines,
+    machines: BTreeSet<MachineId>,
 }
 
-/// The machine that `name` names, or this one.
-async fn one(client: &Client, group: &Group, name: Option<&str>) -> Result<MachineId, Failure> {
-    let names: Vec<String> = name.into_iter().map(Into::into).collect();
-    let found = machines(client, group, &names).await?.pop_first();
-    found.ok_or_else(|| Failure::new("no machine is named"))
+impl Chosen {
+    /// The machines that `names` name, in a group that there is; this one if there are no names.
+    async fn read(client: &Client, group: &Group, names: &[String]) -> Result<Self, Failure> {
+        let known = known(client, &Overview::read(client, group).await.map_err(Failure::new)?).await?;
+        let machines = if names.is_empty() {
+            BTreeSet::from([this_one(&known, this_machine::or_this(None)?)?])
+        } else {
+            names.iter().map(|name| known.find(name)).collect::<Result<_, _>>()?
+        };
+        Ok(Self { known, machines })
+    }
+
+    /// Every machine that is present now, for a group that there is.
+    async fn present(client: &Client, group: &Group) -> Result<Self, Failure> {
+        let known = known(client, &Overview::read(client, group).await.map_err(Failure::new)?).await?;
+        let machines: BTreeSet<MachineId> = known.all_present().cloned().collect();
+        if machines.is_empty() {
+            return Err(Failure::new("no machine is present"));
+        }
+        Ok(Self { known, machines })
+    }
+
+    /// The only machine, with its name for people.
+    fn only(&self) -> Result<(&MachineId, String), Failure> {
+        let id = self.machines.first().ok_or_else(|| Failure::new("no machine is named"))?;
+        Ok((id, self.known.name(id)))
+    }
+}
+
+/// This machine, if anybody has to do with it: a slot that was taken under an id that nobody goes by is never given back.
+fn this_one(known: &Machines, id: MachineId) -> Result<MachineId, Failure> {
+    if known.knows(&id) {
+        Ok(id)
+    } else {
+        Err(Failure::new(format!("this machine ({id}) is not known: does its agent run?")))
+    }
+}
+
+/// The machines that may be named: whoever has to do with the group is one of them, though it will never come back.
+async fn known(client: &Client, overview: &Overview) -> Result<Machines, Failure> {
+    Machines::load(client, overview.machines.iter().map(|line| line.machine.clone())).await
 }
 
 async fn status(client: &Client, group: &Group, output: Format) -> Result<(), Failure> {
     let overview = Overview::read(client, group).await.map_err(Failure::new)?;
     match output {
         Format::Json => outln!("{}", serde_json::to_string(&overview).map_err(Failure::new)?),
-        Format::Simple | Format::Extended => out!("{}", render::overview(&overview)),
+        Format::Simple | Format::Extended => {
+            let known = known(client, &overview).await?;
+            out!("{}", render::overview(&overview, &known));
+        }
     }
     Ok(())
 }
 
-async fn take(lock: &Lock, id: MachineId, output: Format) -> Result<(), Failure> {
-    let changed = lock
-        .acquire(&id)
-        .await
-        .map_err(|error| Failure::new(format!("cannot take the reboot lock for {id}: {error}")))?;
+async fn take(lock: &Lock, chosen: &Chosen, output: Format) -> Result<(), Failure> {
+    let (id, name) = chosen.only()?;
+    let changed = lock.acquire(id).await.map_err(|error| {
+        let why = chosen.known.told(&error.to_string());
+        Failure::new(format!("cannot take the reboot lock for {name}: {why}"))
+    })?;
     let already = if changed.outcome == Outcome::None { " already" } else { "" };
-    print(output, &changed.after, &format!("{id} holds the lock{already}, {}", free(&changed.after)))
+    print(output, &changed.after, &format!("{name} holds the lock{already}, {}", free(&changed.after)))
 }
 
-async fn give_back(lock: &Lock, id: MachineId, output: Format) -> Result<(), Failure> {
-    let changed = lock
-        .release(&id)
-        .await
-        .map_err(|error| Failure::new(format!("cannot give back the reboot lock of {id}: {error}")))?;
+async fn give_back(lock: &Lock, chosen: &Chosen, output: Format) -> Result<(), Failure> {
+    let (id, name) = chosen.only()?;
+    let failed =
+        |why: &dyn Display| Failure::new(format!("cannot give back the reboot lock of {name}: {why}"));
+    let changed = lock.release(id).await.map_err(|error| failed(&error))?;
     if changed.outcome == Outcome::None {
-        return Err(Failure::new(format!("cannot give back the reboot lock of {id}: it does not hold it")));
+        return Err(failed(&"it does not hold it"));
     }
-    print(
-        output,
-        &changed.after,
-        &format!("{id} does not hold the lock any longer, {}", free(&changed.after)),
-    )
+    let free = free(&changed.after);
+    print(output, &changed.after, &format!("{name} does not hold the lock any longer, {free}"))
 }
 
 async fn set_max(lock: &Lock, max: i64, output: Format) -> Result<(), Failure> {
@@ -155,4 +188,23 @@ fn print(output: Format, semaphore: &Semaphore, sentence: &str) -> Result<(), Fa
 
 fn free(semaphore: &Semaphore) -> String {
     format!("{} of {} free", semaphore.available(), semaphore.max())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_to_be_known_as_any_other_has() {
+        let (known, id): (_, MachineId) =
+            (Machines::default(), "8cd4acaff41c4de68c0a81e5d0070daa".parse().unwrap());
+        let error = this_one(&known, id.clone()).unwrap_err();
+        assert_eq!(
+            (error.code, error.message),
+            (1, format!("this machine ({id}) is not known: does its agent run?"))
+        );
+        let info =
+            serde_json::from_str(&format!(r#"{{"id":"{id}","hostname":"m1","boot_id":"b"}}"#)).unwrap();
+        assert_eq!(this_one(&Machines::present([(&id, &info)]), id.clone()).unwrap(), id);
+    }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::report::{MemberLine, Part, Report};
+use crate::cli::terminal::machines::Machines;
 use crate::cli::terminal::table;
 use crate::cli::{heartbeat, machine, reboot, unit};
 use crate::reboot::overview::Overview;
@@ -17,7 +18,7 @@ pub(super) fn screen(report: &Report, now: Timestamp) -> String {
         paragraph("Units", &report.cluster, |cluster| {
             (!cluster.units.is_empty()).then(|| unit::table(&cluster.view, &cluster.units))
         }),
-        lock(&report.reboot, now),
+        lock(&report.reboot, &known(report), now),
         paragraph("Heartbeats", &report.heartbeats, |lines| {
             (!lines.is_empty()).then(|| heartbeat::table(lines, now))
         }),
@@ -53,11 +54,19 @@ fn members(lines: &[MemberLine]) -> String {
     table::render(&["NAME", "ID", "ROLE", "HEALTH", "INDEX", "CLIENTS", "PEERS"], &rows)
 }
 
-fn lock(part: &Part<Overview>, now: Timestamp) -> String {
+/// The machines that are present, as far as they could be read.
+fn known(report: &Report) -> Machines {
+    match &report.cluster {
+        Part::Read(cluster) => Machines::present(&cluster.view.machines),
+        Part::Missing { .. } => Machines::default(),
+    }
+}
+
+fn lock(part: &Part<Overview>, known: &Machines, now: Timestamp) -> String {
     let Part::Read(overview) = part else { return paragraph("Reboot lock", part, |_| None) };
     let mut text = format!("Reboot lock: {} of {} free\n", overview.available, overview.max);
     if !overview.machines.is_empty() {
-        text.push_str(&indented(&reboot::table(overview, now)));
+        text.push_str(&indented(&reboot::table(overview, known, now)));
     }
     text
 }

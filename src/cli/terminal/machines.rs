@@ -1,15 +1,20 @@
-//! The machines that a person may name.
+//! The machines that a person may name, and how a person is told of them.
 
 use std::collections::BTreeMap;
 
+use super::tree::tree;
 use crate::cli::Failure;
-use crate::client::{self, Client, GetOptions};
+use crate::client::Client;
 use crate::ids::MachineId;
 use crate::model::lookup::{self, Known};
 use crate::model::machine::MachineInfo;
 use crate::model::{self, MACHINES, MachineKey, SETTINGS};
 
+/// How many digits a machine-id has; ids of an operator's own choice may be words.
+const ID_DIGITS: usize = 32;
+
 /// All machines that the store knows of.
+#[derive(Debug, Default)]
 pub(in crate::cli) struct Machines(Vec<Known>);
 
 impl Machines {
@@ -21,17 +26,24 @@ impl Machines {
     pub async fn load(client: &Client, others: impl IntoIterator<Item = MachineId>) -> Result<Self, Failure> {
         let mut known: BTreeMap<MachineId, Option<String>> =
             others.into_iter().map(|id| (id, None)).collect();
-        for key in keys(client, SETTINGS).await?.into_keys() {
-            let id = key.strip_prefix(SETTINGS).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
-            known.extend(id.map(|id| (id, None)));
-        }
-        for (key, value) in keys(client, MACHINES).await? {
+        let settings = tree(client, SETTINGS).await?.files;
+        known.extend(settings.keys().filter_map(|key| Some((model::settings_key(key)?, None))));
+        for (key, file) in tree(client, MACHINES).await?.files {
             if let Some((id, MachineKey::Info)) = model::machine_key(&key) {
-                let info = serde_json::from_str::<MachineInfo>(&value).ok();
+                let info = serde_json::from_str::<MachineInfo>(&file.value).ok();
                 known.insert(id, info.map(|info| info.hostname));
             }
         }
         Ok(Self(known.into_iter().map(|(id, hostname)| Known { id, hostname }).collect()))
+    }
+
+    /// The machines that are present, for those who have read them already.
+    pub fn present<'a>(machines: impl IntoIterator<Item = (&'a MachineId, &'a MachineInfo)>) -> Self {
+        let known = |(id, info): (&MachineId, &MachineInfo)| Known {
+            id: id.clone(),
+            hostname: Some(info.hostname.clone()),
+        };
+        Self(machines.into_iter().map(known).collect())
     }
 
     /// The machine that `text` names.
@@ -41,16 +53,53 @@ impl Machines {
     pub fn find(&self, text: &str) -> Result<MachineId, Failure> {
         lookup::find(&self.0, text).cloned().map_err(Failure::new)
     }
+
+    /// The machines that are present: they say how they are called.
+    pub fn all_present(&self) -> impl Iterator<Item = &MachineId> {
+        self.0.iter().filter(|machine| machine.hostname.is_some()).map(|machine| &machine.id)
+    }
+
+    /// Whether the machine is one of them.
+    pub fn knows(&self, id: &MachineId) -> bool {
+        self.0.iter().any(|machine| machine.id == *id)
+    }
+
+    /// A machine for people: by host name and the beginning of its id, or by its whole id while no name is known.
+    pub fn name(&self, id: &MachineId) -> String {
+        let known = self.0.iter().find(|machine| machine.id == *id && machine.hostname.is_some());
+        known.map_or_else(|| id.to_string(), lookup::shown)
+    }
+
+    /// A sentence that may hold machine-ids, for people.
+    pub fn told(&self, sentence: &str) -> String {
+        let named = self
+            .0
+            .iter()
+            .filter(|machine| machine.hostname.is_some() && machine.id.as_str().len() == ID_DIGITS);
+        named.fold(sentence.to_string(), |text, machine| {
+            text.replace(machine.id.as_str(), &lookup::shown(machine))
+        })
+    }
 }
 
-/// The files below a directory with their values; none if it is missing.
-async fn keys(client: &Client, dir: &str) -> Result<BTreeMap<String, String>, Failure> {
-    let options = GetOptions { recursive: true, ..GetOptions::linearizable() };
-    match client.get(dir, &options).await {
-        Ok(answer) => {
-            Ok(client::tree(&answer).files.into_iter().map(|(key, file)| (key, file.value)).collect())
-        }
-        Err(error) if error.is_not_found() => Ok(BTreeMap::new()),
-        Err(error) => Err(Failure::new(error)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "8cd4acaff41c4de68c0a81e5d0070daa";
+    const GONE: &str = "3356019403e64fdb86a46aae9233140f";
+
+    #[test]
+    fn people_are_told_names_where_they_are_known() {
+        let machine = |id: &str, hostname: Option<&str>| Known {
+            id: id.parse().unwrap(),
+            hostname: hostname.map(Into::into),
+        };
+        let machines =
+            Machines(vec![machine(ONE, Some("m1")), machine(GONE, None), machine("a", Some("m2"))]);
+        assert_eq!(machines.name(&ONE.parse().unwrap()), "m1/8cd4acaf");
+        assert_eq!(machines.name(&GONE.parse().unwrap()), GONE);
+        let sentence = |first: &str| format!("the lock is taken: 2 of at most 2, by {first}, {GONE}");
+        assert_eq!(machines.told(&sentence(ONE)), sentence("m1/8cd4acaf"));
     }
 }

@@ -1,4 +1,5 @@
-//! What every command shares at the terminal: printing, tables, lengths of time, passwords, signals.
+//! What the commands share: printing, tables, lengths of time, passwords, signals, the machines that people name, folders
+//! of the store as a whole.
 
 #[macro_use]
 pub mod say;
@@ -8,3 +9,4 @@ pub mod password;
 pub mod signals;
 pub mod table;
 pub mod this_machine;
+pub mod tree;

@@ -86,12 +86,22 @@ pub(super) async fn start(
     finish(client, goals, failures, how).await
 }
 
-/// Refuses units whose names belong to the machines, as far as that is known, before anything is done.
+/// Refuses units whose names belong to the machines, as far as that is known, or would be seen by nobody, before
+/// anything is done.
 async fn expect_free_names(client: &Client, units: &[UnitName]) -> Result<(), Failure> {
+    units.iter().try_for_each(expect_visible)?;
     let vital = |unit: &UnitName| Some(Failure::new(format!("{unit} is refused: {}", vital(unit)?)));
     summary(units.iter().filter_map(vital).collect())?;
     let view = View::load(client).await?;
     summary(units.iter().filter_map(|unit| view.refusal(unit)).map(Failure::new).collect())
+}
+
+/// systemd takes names that begin with `_`; a key that does is hidden from listings, so no machine would hear of it.
+fn expect_visible(unit: &UnitName) -> Result<(), Failure> {
+    if unit.as_str().starts_with('_') {
+        return Err(Failure::usage(format!("unit name \"{unit}\" must not begin with '_'")));
+    }
+    Ok(())
 }
 
 pub(super) async fn stop(client: &Client, arguments: &[String], how: Wait) -> Result<(), Failure> {
@@ -257,4 +267,17 @@ async fn drop_text(client: &Client, hash: &str) -> Result<(), Failure> {
 
 fn json(record: &UnitRecord) -> Result<String, Failure> {
     serde_json::to_string(record).map_err(Failure::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_that_no_list_would_show_is_wrong_use() {
+        assert!(expect_visible(&"a_b.service".parse().unwrap()).is_ok());
+        let failure = expect_visible(&"_a.service".parse().unwrap()).unwrap_err();
+        assert_eq!(failure.code, crate::cli::USAGE);
+        assert!(failure.message.contains("\"_a.service\" must not begin with '_'"), "{}", failure.message);
+    }
 }

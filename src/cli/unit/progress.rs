@@ -1,5 +1,7 @@
 //! How far a request for a unit has come, as the store shows it.
 
+use std::collections::BTreeMap;
+
 use super::view::View;
 use crate::ids::UnitName;
 use crate::model::unit::{Desired, UnitState};
@@ -72,7 +74,7 @@ fn started(view: &View, unit: &UnitName, request: u64) -> Progress {
         return Under(format!("{active} ({sub}) on {name}{}", problem(state)));
     }
     if state.refused {
-        return Failed(format!("{name} says that {}", state.problem));
+        return Failed(view.says(id, state));
     }
     match active.as_str() {
         "active" | "reloading" => Reached(format!("active ({sub}) on {name}")),
@@ -98,21 +100,26 @@ fn started_everywhere(view: &View, unit: &UnitName, request: u64) -> Progress {
     if let Some(record) = waits {
         return Blocked(record.reason.clone());
     }
-    let on: Vec<String> = view
-        .states
-        .get(unit)
-        .into_iter()
-        .flatten()
-        .filter(|(_, state)| state.request >= request && state.active == "active")
-        .map(|(id, _)| view.name(id))
+    let answers: Vec<_> =
+        view.states.get(unit).into_iter().flatten().filter(|(_, state)| state.request >= request).collect();
+    let on: Vec<String> =
+        answers.iter().filter(|(_, state)| state.active == "active").map(|(id, _)| view.name(id)).collect();
+    if !on.is_empty() {
+        return Reached(format!("active on {} and wherever else it may run", on.join(", ")));
+    }
+    let refused: BTreeMap<_, _> = answers
+        .iter()
+        .filter(|(_, state)| state.refused)
+        .map(|(id, state)| (*id, view.says(id, state)))
         .collect();
-    if let Some(why) = view.refusal(unit) {
-        return Failed(why);
+    let why = refused.values().map(String::as_str).collect::<Vec<_>>().join("; ");
+    if why.is_empty() {
+        Under("waiting for the first machine".into())
+    } else if view.machines.keys().all(|id| refused.contains_key(id)) {
+        Failed(why)
+    } else {
+        Under(format!("waiting for the first machine; {why}"))
     }
-    if on.is_empty() {
-        return Under("waiting for the first machine".into());
-    }
-    Reached(format!("active on {} and wherever else it may run", on.join(", ")))
 }
 
 fn stopped(view: &View, unit: &UnitName, request: u64) -> Progress {
@@ -195,6 +202,38 @@ mod tests {
         assert_eq!(at(state("inactive", 7, 3)), Under("waiting for one/m1".into()));
         assert_eq!(at(state("inactive", 7, 4)), Reached("inactive".into()));
         assert_eq!(progress(&view(LOADED, "", ""), &unit(), Goal::Stopped(4)), Reached("inactive".into()));
+    }
+
+    #[test]
+    fn a_global_unit_fails_only_if_every_machine_refuses_this_very_request() {
+        let at = |one: &str, two: &str| {
+            let global = LAUNCHED.replace("{}", r#"{"global":true}"#);
+            let mut view = view(&global, "", "");
+            let machine = r#"{"id":"m2","hostname":"two","boot_id":"b"}"#;
+            view.machines.insert("m2".parse().unwrap(), serde_json::from_str(machine).unwrap());
+            let states = [("m1", one), ("m2", two)].into_iter().filter(|(_, state)| !state.is_empty());
+            let states =
+                states.map(|(id, state)| (id.parse().unwrap(), serde_json::from_str(state).unwrap()));
+            view.states.insert(unit(), states.collect());
+            assert_eq!(view.refusal(&unit()), None, "it may be asked for again");
+            progress(&view, &unit(), Goal::Started(3))
+        };
+        let refused = |request: u64| {
+            state("inactive", 3, request)
+                .replace("\"request\"", "\"refused\":true,\"problem\":\"it is taken\",\"request\"")
+        };
+        assert_eq!(
+            at(&refused(3), &state("active", 3, 3)),
+            Reached("active on two/m2 and wherever else it may run".into())
+        );
+        let waits = Under("waiting for the first machine; one/m1 says that it is taken".into());
+        assert_eq!(at(&refused(3), ""), waits);
+        assert_eq!(at(&refused(3), &refused(2)), waits);
+        assert_eq!(at(&refused(2), &refused(2)), Under("waiting for the first machine".into()));
+        assert_eq!(
+            at(&refused(3), &refused(4)),
+            Failed("one/m1 says that it is taken; two/m2 says that it is taken".into())
+        );
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use crate::cli::Failure;
-use crate::client::{self, Client, GetOptions, Mirror};
+use crate::cli::terminal::tree::tree;
+use crate::client::{Client, Mirror};
 use crate::ids::{MachineId, UnitName};
 use crate::model::machine::{MachineInfo, MachineSettings, Refusal};
 use crate::model::tree::Tree;
 use crate::model::unit::{ScheduleRecord, UnitRecord, UnitState};
-use crate::model::{self, MACHINES, MachineKey, REFUSED, SCHEDULE, SETTINGS, UNITS};
+use crate::model::{self, DUPLICATES, MACHINES, MachineKey, SCHEDULE, SETTINGS, UNITS};
 
 /// Everything there is to know of units and machines at one moment.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ pub(in crate::cli) struct View {
     /// What came of units on machines.
     pub states: BTreeMap<UnitName, BTreeMap<MachineId, UnitState>>,
     /// Machines that were refused because another has their id, by that id.
-    pub refused: BTreeMap<MachineId, Vec<Refusal>>,
+    pub duplicates: BTreeMap<MachineId, Vec<Refusal>>,
     /// Records that cannot be read, and why.
     pub unreadable: BTreeMap<UnitName, String>,
 }
@@ -37,17 +38,17 @@ impl View {
     /// # Errors
     /// The store does not answer.
     pub async fn load(client: &Client) -> Result<Self, Failure> {
-        let (units, schedule, machines, settings, refused) = tokio::try_join!(
+        let (units, schedule, machines, settings, duplicates) = tokio::try_join!(
             tree(client, UNITS),
             tree(client, SCHEDULE),
             tree(client, MACHINES),
             tree(client, SETTINGS),
-            tree(client, REFUSED)
+            tree(client, DUPLICATES)
         )?;
         let mut view = Self::of(&units, &schedule, &machines, &settings);
-        for (key, file) in &refused.files {
+        for (key, file) in &duplicates.files {
             if let (Some(id), Ok(note)) = (model::refusal_key(key), serde_json::from_str(&file.value)) {
-                view.refused.entry(id).or_default().push(note);
+                view.duplicates.entry(id).or_default().push(note);
             }
         }
         Ok(view)
@@ -73,8 +74,7 @@ impl View {
             }
         }
         for (key, file) in &settings.files {
-            let id = key.strip_prefix(SETTINGS).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
-            if let (Some(id), Ok(settings)) = (id, serde_json::from_str(&file.value)) {
+            if let (Some(id), Ok(settings)) = (model::settings_key(key), serde_json::from_str(&file.value)) {
                 view.settings.insert(id, settings);
             }
         }
@@ -89,28 +89,26 @@ impl View {
         }
     }
 
-    /// Which machine refuses a unit because it has that name itself, and why; `None` while it runs anywhere.
+    /// Which machine refuses a unit because it has that name itself, and why; `None` if another machine has it, or may
+    /// have it because it is for every machine.
     pub fn refusal(&self, unit: &UnitName) -> Option<String> {
         let states = self.states.get(unit)?;
-        if states.values().any(|state| state.active == "active") {
+        let global = self.units.get(unit).is_some_and(|record| record.options.global);
+        if global || states.values().any(|state| !state.refused) {
             return None;
         }
-        let (id, state) = states.iter().find(|(_, state)| state.refused)?;
-        Some(format!("{} says that {}", self.name(id), state.problem))
+        let (id, state) = states.iter().next()?;
+        Some(self.says(id, state))
+    }
+
+    /// Why a machine refuses a unit, in its own words.
+    pub fn says(&self, id: &MachineId, state: &UnitState) -> String {
+        format!("{} says that {}", self.name(id), state.problem)
     }
 
     /// The machine that a unit is placed on.
     pub fn placed_on(&self, unit: &UnitName) -> Option<&MachineId> {
         self.schedule.get(unit)?.machine.as_ref()
-    }
-}
-
-async fn tree(client: &Client, dir: &str) -> Result<Tree, Failure> {
-    let options = GetOptions { recursive: true, ..GetOptions::linearizable() };
-    match client.get(dir, &options).await {
-        Ok(answer) => Ok(client::tree(&answer)),
-        Err(error) if error.is_not_found() => Ok(Tree::default()),
-        Err(error) => Err(Failure::new(error)),
     }
 }
 
@@ -159,5 +157,32 @@ impl Live {
                 self.machines.read(|machines| View::of(units, schedule, machines, &Tree::default()))
             })
         })??
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(options: &str, states: &str) -> Option<String> {
+        let record = format!(
+            r#"{{"a.service":{{"hash":"h","options":{options},"desired":"launched","generation":3}}}}"#
+        );
+        let view = View {
+            units: serde_json::from_str(&record).unwrap(),
+            states: serde_json::from_str(&format!("{{\"a.service\":{states}}}")).unwrap(),
+            ..View::default()
+        };
+        view.refusal(&"a.service".parse().unwrap())
+    }
+
+    #[test]
+    fn a_name_is_refused_at_once_only_while_no_other_machine_has_or_may_have_the_unit() {
+        let taken = r#""m1":{"load":"not-found","active":"inactive","sub":"dead","generation":1,"refused":true,"problem":"it is taken"}"#;
+        let stopped = r#""m2":{"load":"loaded","active":"inactive","sub":"dead","generation":1}"#;
+        assert_eq!(refusal("{}", &format!("{{{taken}}}")).as_deref(), Some("m1 says that it is taken"));
+        assert_eq!(refusal("{}", &format!("{{{taken},{stopped}}}")), None);
+        assert_eq!(refusal(r#"{"global":true}"#, &format!("{{{taken}}}")), None);
+        assert_eq!(refusal("{}", "{}"), None);
     }
 }
