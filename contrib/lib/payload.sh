@@ -16,9 +16,24 @@ payload_make() {
     fi
 }
 
+# The program for the machines: what MUSTER_BIN names, else the newest that was built for the demo or for release.
+payload_binary() {
+    local binary=${MUSTER_BIN:-} profile
+    if [ -z "$binary" ]; then
+        for profile in demo release; do
+            if [ "$checkout/target/$profile/muster" -nt "${binary:-/nowhere}" ]; then
+                binary=$checkout/target/$profile/muster
+            fi
+        done
+    fi
+    [ -n "$binary" ] || die "there is no target/demo/muster or target/release/muster; build one with \"cargo build --profile demo\", or name one in MUSTER_BIN"
+    [ -x "$binary" ] || die "$binary is no program"
+    echo "$binary"
+}
+
 payload_muster() {
-    local payload=$1 binary=${MUSTER_BIN:-$checkout/target/demo/muster}
-    [ -x "$binary" ] || die "there is no binary $binary; build it with \"cargo build --profile demo\", or name one in MUSTER_BIN"
+    local payload=$1 binary
+    binary=$(payload_binary) || exit 1
     # A copy: a later build must not change the program under running machines.
     install -D -m 0755 "$binary" "$payload/usr/bin/muster"
     install -D -m 0644 -t "$payload/usr/lib/systemd/system" "$checkout"/units/*.service
