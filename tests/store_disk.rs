@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::http::Connection;
 use common::store::{Cluster, Node};
+use common::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -202,6 +203,67 @@ fn start_small(count: usize) -> Cluster {
     cluster
 }
 
+/// A figure of a node's.
+fn figure(node: &Node, name: &str) -> u64 {
+    let metrics = node.request("GET", "/metrics", None).text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().expect("a number")
+}
+
+/// Writes to the leader until the log of `full` has no room, and goes on until a write is not acknowledged in time:
+/// meanwhile everybody reads what was acknowledged. Then a snapshot makes room, and writes are taken again.
+fn writes_wait_and_reads_do_not(mut cluster: Cluster, leader: usize, full: usize) {
+    let hold = cluster.folder().join("hold");
+    std::fs::write(&hold, "").expect("a file");
+    let node = &mut cluster.nodes[full];
+    node.terminate();
+    node.environment.push(("MUSTER_TEST_DISK_BASE".into(), "0".into()));
+    node.environment.push(("MUSTER_TEST_HOLD_SNAPSHOTS".into(), hold.display().to_string()));
+    node.start();
+    wait_for("a leader", LIMIT, || cluster.leader() == leader);
+    let url = cluster.nodes[leader].url();
+    let form = format!("value={}", "x".repeat(1_000_000));
+    let put = |key: &str| {
+        let mut connection = Connection::open_within(&url, LIMIT).expect("a connection");
+        connection.request("PUT", &format!("/v2/keys/large/{key}"), Some(&form)).expect("an answer").status
+    };
+    let longest = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| while put("one") < 300 {});
+        wait_for("a full log", LIMIT, || figure(&cluster.nodes[full], "muster_disk_writes_held_total") > 0);
+        let mut longest = Duration::ZERO;
+        while !writing.is_finished() {
+            for node in &cluster.nodes {
+                let began = Instant::now();
+                let answer = node.request("GET", "/v2/keys/large?recursive=false", None);
+                assert_eq!(answer.status, 200, "{}: {}", node.name(), answer.text());
+                longest = longest.max(began.elapsed());
+            }
+        }
+        longest
+    });
+    println!("the longest read while writes waited: {longest:?}");
+    assert!(longest < Duration::from_secs(2), "a read waited for {longest:?}");
+    assert_eq!(cluster.leader(), leader, "another leads");
+    std::fs::remove_file(&hold).expect("the file");
+    wait_for("writes go on", LIMIT, || put("two") < 300);
+    let copy = "/v2/keys/large/two?quorum=false";
+    for node in &cluster.nodes {
+        wait_for("it is everywhere", LIMIT, || node.request("GET", copy, None).status == 200);
+    }
+}
+
+#[test]
+fn while_the_log_of_a_follower_has_no_room_writes_wait_and_heartbeats_and_reads_do_not() {
+    let cluster = Cluster::start(2, &[]);
+    let leader = cluster.leader();
+    writes_wait_and_reads_do_not(cluster, leader, 1 - leader);
+}
+
+#[test]
+fn while_the_log_of_a_node_has_no_room_writes_wait_and_reads_do_not() {
+    writes_wait_and_reads_do_not(Cluster::start(1, &[]), 0, 0);
+}
+
 /// The most that was on the disk while something was done.
 fn measured(folders: &[PathBuf], work: impl FnOnce()) -> u64 {
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -284,7 +346,7 @@ fn a_follower_that_sleeps_does_not_make_the_leader_keep_the_log_and_catches_up_b
         cluster.nodes[sleeper].signal(nix::sys::signal::Signal::SIGCONT);
         let put = cluster.nodes[leader].request("PUT", "/v2/keys/after", Some("value=x"));
         assert!(put.status < 300);
-        common::wait_for("the follower has it", LIMIT, || {
+        wait_for("the follower has it", LIMIT, || {
             let got = cluster.nodes[sleeper].try_request("GET", "/v2/keys/after?quorum=false", None);
             got.is_ok_and(|answer| answer.status == 200)
         });

@@ -16,6 +16,20 @@ pub fn disk_base() -> Option<u64> {
     *BASE
 }
 
+/// Waits while the file is there that `MUSTER_TEST_HOLD_SNAPSHOTS` names: a snapshot takes as long as a test likes.
+#[cfg(debug_assertions)]
+pub fn hold_snapshots() {
+    static FILE: std::sync::LazyLock<Option<std::path::PathBuf>> =
+        std::sync::LazyLock::new(|| std::env::var_os("MUSTER_TEST_HOLD_SNAPSHOTS").map(Into::into));
+    while FILE.as_ref().is_some_and(|file| file.exists()) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Never in a release build.
+#[cfg(not(debug_assertions))]
+pub fn hold_snapshots() {}
+
 /// Never in a release build.
 #[cfg(not(debug_assertions))]
 pub fn disk_base() -> Option<u64> {

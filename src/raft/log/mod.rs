@@ -2,7 +2,7 @@
 
 pub mod budget;
 pub mod compaction;
-mod faults;
+pub mod faults;
 pub mod medium;
 pub mod room;
 pub mod store;

@@ -1,15 +1,9 @@
-//! Whether the log has room for more. While it has none, the leader takes no proposals, and a follower does not answer
-//! what it has appended, so that its leader sends it nothing more.
+//! Whether the log has room for more. While it has none, the leader takes no proposals, and a follower takes no entries.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use prometheus::IntCounter;
 use tokio::sync::watch;
-
-/// Somebody who waits until there is room.
-type Waiter = Box<dyn FnOnce() + Send>;
 
 /// How much room the log takes, and how much it may take.
 pub struct Room {
@@ -18,7 +12,6 @@ pub struct Room {
     /// There is no room from so many on.
     limit: AtomicU64,
     full: watch::Sender<bool>,
-    waiting: Mutex<Vec<Waiter>>,
     /// Counts how often there was none.
     times: IntCounter,
 }
@@ -26,13 +19,8 @@ pub struct Room {
 impl Room {
     /// Room without limit; `times` counts how often there was none.
     pub fn new(times: IntCounter) -> Self {
-        Self {
-            bytes: AtomicU64::new(0),
-            limit: AtomicU64::new(u64::MAX),
-            full: watch::Sender::new(false),
-            waiting: Mutex::default(),
-            times,
-        }
+        let (bytes, limit) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { bytes, limit, full: watch::Sender::new(false), times }
     }
 
     /// Bytes of the log's files.
@@ -64,72 +52,46 @@ impl Room {
         let _ = self.full.subscribe().wait_for(|full| !full).await;
     }
 
-    /// Calls `told` once there is room: at once, or later on another thread, in the order in which they came. An error
-    /// never waits.
-    pub fn tell(&self, result: io::Result<()>, told: impl FnOnce(io::Result<()>) + Send + 'static) {
-        if result.is_err() {
-            return told(result);
-        }
-        let mut waiting = self.waiting();
-        if *self.full.borrow() || !waiting.is_empty() {
-            waiting.push(Box::new(move || told(result)));
-        } else {
-            drop(waiting);
-            told(result);
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiter>> {
-        self.waiting.lock().expect("log room lock poisoned")
-    }
-
     fn look(&self) {
-        let mut waiting = self.waiting();
-        // Under the lock, so that nobody begins to wait behind a look that let everybody go.
-        let (bytes, limit) = (self.bytes(), self.limit.load(Ordering::Acquire));
-        let full = bytes >= limit;
-        let changed = self.full.send_if_modified(|known| std::mem::replace(known, full) != full);
-        if full {
-            if changed {
+        let mut seen = (0, 0);
+        let changed = self.full.send_if_modified(|known| {
+            // Under the sender's lock, so that of two looks at a time the later one counts.
+            seen = (self.bytes(), self.limit.load(Ordering::Acquire));
+            let full = seen.0 >= seen.1;
+            std::mem::replace(known, full) != full
+        });
+        let (bytes, limit) = seen;
+        match (changed, bytes >= limit) {
+            (true, true) => {
                 self.times.inc();
                 tracing::warn!(bytes, limit, "writes wait: the log has no room until a snapshot is finished");
             }
-            return;
+            (true, false) => tracing::info!(bytes, limit, "writes go on: the log has room again"),
+            (false, _) => {}
         }
-        if changed {
-            tracing::info!(bytes, limit, "writes go on: the log has room again");
-        }
-        waiting.drain(..).for_each(|told| told());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures_util::FutureExt;
 
     use super::*;
 
     #[test]
-    fn who_comes_while_there_is_no_room_is_told_in_order_once_there_is_and_errors_at_once() {
-        let room = Arc::new(Room::new(IntCounter::new("times", "times").unwrap()));
-        let told: Arc<Mutex<Vec<u32>>> = Arc::default();
-        let tell = |number: u32, result| {
-            let told = told.clone();
-            room.tell(result, move |_| told.lock().unwrap().push(number));
-        };
-        tell(1, Ok(()));
+    fn who_comes_while_there_is_no_room_waits_until_there_is() {
+        let room = Room::new(IntCounter::new("times", "times").unwrap());
+        assert!(room.wait().now_or_never().is_some());
         room.add(10);
         room.limit(10);
-        tell(2, Ok(()));
-        tell(3, Err(io::ErrorKind::Other.into()));
-        tell(4, Ok(()));
-        assert_eq!(*told.lock().unwrap(), [1, 3]);
+        let mut first = Box::pin(room.wait());
+        assert!((&mut first).now_or_never().is_none());
+        room.add(1);
         assert!(room.wait().now_or_never().is_none());
-        room.subtract(1);
-        assert_eq!(*told.lock().unwrap(), [1, 3, 2, 4]);
-        assert!(room.wait().now_or_never().is_some());
-        assert_eq!(room.times.get(), 1);
+        room.subtract(2);
+        assert!(first.now_or_never().is_some());
+        room.limit(9);
+        assert!(room.wait().now_or_never().is_none());
+        assert_eq!(room.times.get(), 2, "it was full twice");
     }
 }

@@ -454,10 +454,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         cache.shrink(self.0.wal.durable_until());
         drop(cache);
         self.grow(bytes_in);
-        let (metrics, room) = (self.0.metrics.clone(), self.room().clone());
+        let metrics = self.0.metrics.clone();
         let told = move |result| {
             observe(&metrics.append, began.elapsed());
-            room.tell(result, |result| callback.io_completed(result));
+            callback.io_completed(result);
         };
         self.0.wal.append(encoded, Box::new(told))
     }

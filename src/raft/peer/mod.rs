@@ -1,5 +1,6 @@
 //! Connections between members.
 
+pub mod appends;
 pub mod callers;
 pub mod card;
 pub mod channel;

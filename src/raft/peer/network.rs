@@ -28,7 +28,7 @@ use crate::raft::statistics::Statistics;
 use crate::raft::types::{Peer, RaftVote, TypeConfig};
 
 /// How long an answer about log entries may take: a slow disk is no reason to send everything again.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long one piece of a snapshot may take, and how long its installation may.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -15,6 +15,8 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::appends;
+use super::appends::Order;
 use super::callers::{Crowded, Seat};
 use super::card::{Dismissal, Refusal};
 use super::channel::tune;
@@ -28,7 +30,6 @@ use crate::raft::state::machine::SnapshotFile;
 use crate::raft::state::snapshot;
 use crate::raft::types::{RaftVote, TypeConfig};
 use openraft::alias::SnapshotOf;
-use openraft::raft::AppendEntriesResponse;
 
 /// How long a new connection may take to say who it is.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -145,8 +146,8 @@ async fn answer_requests(
     let encode = |number: u64, response: &PeerResponse| wire::encode(number, response, version);
     let mut incoming =
         Receiver::new(node.callers.transfers.clone(), hello.card.member, node.state().folder().clone());
-    // New futures are polled in the order in which they are pushed, and openraft takes a request at the first poll:
-    // that keeps appends in order while many are open.
+    // New futures are polled in the order in which they are pushed: that keeps appends in order while many are open.
+    let order = Order::default();
     let mut open = FuturesUnordered::new();
     let mut open_bytes = 0;
     loop {
@@ -187,9 +188,9 @@ async fn answer_requests(
                         sink.send(encode(number, &response)?).await?;
                     }
                     request => {
-                        let node = node.clone();
+                        let (node, order) = (node.clone(), order.clone());
                         open_bytes += bytes;
-                        open.push(async move { (number, bytes, answer(&node, request).await) });
+                        open.push(async move { (number, bytes, answer(&node, &order, request).await) });
                     }
                 }
             }
@@ -277,20 +278,10 @@ fn refuse(node: &Node, hello: &Hello, request: &PeerRequest) -> Option<PeerRespo
     node.peers.gate().has_lost(member).then(|| PeerResponse::Dismissed(told(node, Refusal::LostEntries)))
 }
 
-async fn answer(node: &Node, request: PeerRequest) -> PeerResponse {
+async fn answer(node: &Node, order: &Order, request: PeerRequest) -> PeerResponse {
     let failed = |error: &dyn std::fmt::Display| PeerResponse::Failed(error.to_string());
     match request {
-        PeerRequest::Append { clock, entries } => {
-            let term = entries.vote.leader_id.term;
-            let answer = node.raft().append_entries(entries).await;
-            if matches!(&answer, Ok(answer) if answer.is_success()) {
-                node.statistics().heard();
-            }
-            if answer.as_ref().is_ok_and(tells_the_time) {
-                node.state().follow(term, clock);
-            }
-            answer.map_or_else(|e| failed(&e), PeerResponse::Append)
-        }
+        PeerRequest::Append { clock, entries } => appends::take(node, order, clock, entries).await,
         PeerRequest::Vote(request) => {
             node.raft().vote(request).await.map_or_else(|e| failed(&e), PeerResponse::Vote)
         }
@@ -316,12 +307,6 @@ async fn answer(node: &Node, request: PeerRequest) -> PeerResponse {
             failed(&"snapshots have a connection of their own")
         }
     }
-}
-
-/// Whether an AppendEntries that was answered so came from the leader to follow. Its clock counts even when its entries
-/// do not fit yet: this node may have led, counted on while it was cut off, and get a snapshot next.
-fn tells_the_time(answer: &AppendEntriesResponse<TypeConfig>) -> bool {
-    !matches!(answer, AppendEntriesResponse::HigherVote(_))
 }
 
 /// Installs a snapshot that is complete. Its file has another name then, unless it is damaged, was not needed any more
@@ -352,11 +337,16 @@ async fn install(node: &Node, vote: RaftVote, part: &Part) -> PeerResponse {
 mod tests {
     use tokio::io::AsyncWriteExt;
 
+    use openraft::EntryPayload;
+    use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+
     use super::super::card::Card;
     use super::super::channel::Channel;
     use super::*;
-    use crate::raft::node_test::alone;
+    use crate::raft::node_test::{among, tuning};
     use crate::raft::offline::folder::Nobody;
+    use crate::raft::tuning::Tuning;
+    use crate::raft::types::{CommittedLeader, RaftEntry, RaftLogId};
 
     /// A node that serves its peer port until the test ends.
     struct Served {
@@ -369,8 +359,12 @@ mod tests {
 
     impl Served {
         async fn start() -> Self {
+            Self::start_among(1, &tuning()).await
+        }
+
+        async fn start_among(members: u64, tuning: &Tuning) -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let node = alone(folder.path(), Arc::new(Nobody)).await;
+            let node = among(members, folder.path(), Arc::new(Nobody), tuning).await;
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let stop = CancellationToken::new();
@@ -476,10 +470,59 @@ mod tests {
         assert_eq!(Arc::strong_count(&node), 1, "a connection has the node still");
     }
 
-    #[test]
-    fn a_leader_whose_entries_do_not_fit_yet_tells_the_time_and_a_deposed_one_does_not() {
-        assert!(tells_the_time(&AppendEntriesResponse::Success));
-        assert!(tells_the_time(&AppendEntriesResponse::Conflict));
-        assert!(!tells_the_time(&AppendEntriesResponse::HigherVote(RaftVote::new(2, 1))));
+    /// What member 2 sends as the leader of a term, behind the entry `prev`.
+    fn append(term: u64, prev: Option<RaftLogId>, indexes: std::ops::Range<u64>) -> PeerRequest {
+        let entry = |index| RaftEntry {
+            log_id: RaftLogId::new(CommittedLeader::new(term), index),
+            payload: EntryPayload::Blank,
+        };
+        let entries = AppendEntriesRequest {
+            vote: RaftVote::new_committed(term, 2),
+            prev_log_id: prev,
+            entries: indexes.map(entry).collect(),
+            leader_commit: None,
+        };
+        PeerRequest::Append { clock: 0, entries }
+    }
+
+    #[tokio::test]
+    async fn entries_wait_in_their_order_while_the_log_has_no_room_and_heartbeats_do_not() {
+        const TERM: u64 = 1000;
+        // It can never lead, and calls no election once it follows member 2.
+        let served = Served::start_among(2, &Tuning { election: LIMIT * 100, ..tuning() }).await;
+        let (entries, heartbeats) = (served.channel(member()), served.channel(member()));
+        let answer = heartbeats.call(&append(TERM, None, 0..0), LIMIT).await.unwrap();
+        assert!(matches!(answer, PeerResponse::Append(AppendEntriesResponse::Success)), "{answer:?}");
+        let last = served.node.log.last_id().unwrap().unwrap();
+        let heartbeat = || append(TERM, Some(last), 0..0);
+        let room = served.node.log.room();
+        // More than any limit that the look at the disk may set meanwhile.
+        let fill = || {
+            room.add(1 << 60);
+            room.limit(0);
+        };
+        fill();
+        let next = RaftLogId::new(CommittedLeader::new(TERM), last.index + 1);
+        let connection = entries.connection().await.unwrap();
+        let first = connection.send(&append(TERM, Some(last), next.index..next.index + 1)).unwrap().1;
+        let behind = append(TERM, Some(next), next.index + 1..next.index + 2);
+        let second = connection.send(&behind).unwrap().1;
+        let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+        for _ in 0..50 {
+            let answer = heartbeats.call(&heartbeat(), LIMIT).await.unwrap();
+            assert!(matches!(answer, PeerResponse::Append(AppendEntriesResponse::Success)), "{answer:?}");
+            assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        }
+        assert_eq!(served.node.log.last_id().unwrap(), Some(last), "nothing is written meanwhile");
+        room.subtract(1 << 60);
+        room.limit(u64::MAX);
+        for answer in [first.await.unwrap(), second.await.unwrap()] {
+            assert!(matches!(answer, PeerResponse::Append(AppendEntriesResponse::Success)), "{answer:?}");
+        }
+        // Whoever sends them is told before it gives up waiting.
+        fill();
+        let answer = entries.call(&behind, LIMIT).await.unwrap();
+        assert!(matches!(&answer, PeerResponse::Failed(why) if why.contains("no room")), "{answer:?}");
+        served.end().await;
     }
 }

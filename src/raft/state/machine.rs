@@ -20,6 +20,7 @@ use crate::clock::{ClusterClock, Stamp};
 use crate::keyspace::auth::Auth;
 use crate::keyspace::{Applied, Change, Command, Frozen, Keyspace, Memory, Refusal, batch};
 use crate::raft::log::budget::Budget;
+use crate::raft::log::faults;
 use crate::raft::metrics::{Counted, Metrics, observe};
 use crate::raft::tasks::Alarm;
 use crate::raft::types::{Proposal, RaftLogId, RaftMembership, Ticket, TypeConfig};
@@ -298,6 +299,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             let (meta, folder, target) = (self.meta.clone(), self.folder.clone(), path.clone());
             let hurry = self.hurry.clone();
             let work = move || {
+                faults::hold_snapshots();
                 frozen.shorten_history(Budget::default().history());
                 snapshot::write_in_parts(&target, &meta, &frozen, |part| background::gently(&hurry, part))?;
                 folder.keep_newest()
