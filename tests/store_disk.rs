@@ -264,6 +264,42 @@ fn while_the_log_of_a_node_has_no_room_writes_wait_and_reads_do_not() {
     writes_wait_and_reads_do_not(Cluster::start(1, &[]), 0, 0);
 }
 
+#[test]
+fn a_leader_that_has_lost_its_quorum_writes_nothing_more_and_says_that_nothing_has_happened() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader();
+    let others: Vec<usize> = (0..3).filter(|other| *other != leader).collect();
+    for other in &others {
+        cluster.nodes[*other].kill();
+    }
+    let node = &cluster.nodes[leader];
+    wait_for("the leader to know", LIMIT, || figure(node, "etcd_server_has_leader") == 0);
+    let bytes = || figure(node, "etcd_disk_wal_write_bytes_total");
+    let (before, form) = (bytes(), format!("value={}", "x".repeat(1_000_000)));
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (url, form) = (node.url(), &form);
+            scope.spawn(move || {
+                let mut connection = Connection::open_within(&url, LIMIT).expect("a connection");
+                let put = connection.request("PUT", &format!("/v2/keys/lost/{number}"), Some(form));
+                let answer = put.expect("an answer");
+                assert_eq!(answer.json()["cause"], "etcdserver: no leader", "{}", answer.text());
+            });
+        }
+    });
+    assert!(bytes() - before < 100_000, "{} bytes came into the log", bytes() - before);
+    for other in &others {
+        cluster.nodes[*other].launch();
+    }
+    for other in &others {
+        cluster.nodes[*other].wait_until_healthy();
+    }
+    for number in 0..8 {
+        let target = format!("/v2/keys/lost/{number}");
+        assert_eq!(cluster.nodes[leader].request("GET", &target, None).status, 404, "{number}");
+    }
+}
+
 /// The most that was on the disk while something was done.
 fn measured(folders: &[PathBuf], work: impl FnOnce()) -> u64 {
     let done = std::sync::atomic::AtomicBool::new(false);

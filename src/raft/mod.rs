@@ -12,6 +12,7 @@
 mod data_version;
 mod identity;
 mod latency;
+mod leadership;
 mod log;
 mod membership;
 pub mod metrics;

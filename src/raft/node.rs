@@ -6,9 +6,9 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use openraft::async_runtime::{Instant as _, WatchReceiver};
+use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
-use openraft::{ReadPolicy, ServerState};
 
 use super::identity::{Identity, IdentityStore};
 use super::log::compaction;
@@ -57,7 +57,7 @@ pub enum NodeError {
     /// No leader was found or reached, or it got no quorum, before the deadline. A proposal may still take effect.
     #[error("no leader with a quorum answered in time")]
     TimedOut,
-    /// Nobody that leads was known or reached all the time, so nothing was asked of anybody: nothing was proposed.
+    /// Nobody that leads was known or reached all the time, or whoever led had no quorum: nothing was proposed.
     #[error("no leader")]
     NoLeader,
     /// The leader that this node knows of cannot be reached; it was not asked.
@@ -165,33 +165,6 @@ impl Node {
         &self.raft
     }
 
-    /// The member that leads, as far as this node knows.
-    pub fn leader(&self) -> Option<u64> {
-        self.raft.server_metrics().borrow_watched().current_leader
-    }
-
-    /// The member that leads and has a quorum behind it, as far as this node knows. A leader that no quorum has
-    /// answered for an election's time does not count, nor one that this node has not heard from for twice as long.
-    pub fn acting_leader(&self) -> Option<u64> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-        let deposed = match metrics.state {
-            ServerState::Leader => {
-                let acked = metrics.last_quorum_acked.as_ref();
-                !alone && acked.is_none_or(|acked| acked.elapsed() > self.election)
-            }
-            // With Pre-Vote a member that is cut off goes on naming the leader it had.
-            _ => self.statistics.silence() > self.election * 2,
-        };
-        metrics.current_leader.filter(|_| !deposed)
-    }
-
-    /// Whether this node leads.
-    pub fn is_leader(&self) -> bool {
-        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
-    }
-
     /// The current term and the last log index of this node.
     pub fn progress(&self) -> (u64, u64) {
         let metrics = self.raft.metrics();
@@ -211,20 +184,6 @@ impl Node {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.membership().voter_ids().collect()
-    }
-
-    /// Waits until the leader that this node knows of is another than `known`, or for `limit`.
-    pub async fn leader_other_than(&self, known: Option<u64>, limit: Duration) {
-        let mut metrics = self.raft.server_metrics();
-        let changed = async {
-            while metrics.borrow_watched().current_leader == known {
-                if metrics.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        // Both outcomes are fine: the caller looks again.
-        let _ = tokio::time::timeout(limit, changed).await;
     }
 
     /// Bytes of the log on disk.
@@ -269,14 +228,14 @@ impl Node {
             let request = || PeerRequest::Propose { ticket, commands: commands.clone() };
             match self.ask_leader(request, deadline).await {
                 Ok(PeerResponse::Proposed) => return Ok(()),
-                Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
-                Err(NodeError::Unreached(error)) => {
-                    tracing::debug!(%error, "leader not reached");
+                refused @ (Ok(PeerResponse::NoQuorum) | Err(NodeError::Unreached(_))) => {
+                    tracing::debug!(?refused, "not proposed");
                     if self.pause(known, deadline).await.is_err() {
                         return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
                     }
                     continue;
                 }
+                Ok(other) => tracing::debug!(answer = ?other, "proposal not taken"),
                 Err(NodeError::NoLeader) if asked => return Err(NodeError::TimedOut),
                 Err(error) => return Err(error),
             }
@@ -323,12 +282,11 @@ impl Node {
             if left.is_zero() {
                 return Err(if asked { NodeError::TimedOut } else { NodeError::NoLeader });
             }
-            let leader = self.leader();
-            match leader {
+            let earlier = asked;
+            match self.leader() {
                 Some(leader) if leader == self.identity.member => {
-                    return tokio::time::timeout(left, self.answer_here(request()))
-                        .await
-                        .map_err(|_| NodeError::TimedOut);
+                    let answer = tokio::time::timeout(left, self.answer_here(request())).await;
+                    return answer.map(|answer| answered(earlier, answer)).map_err(|_| NodeError::TimedOut);
                 }
                 Some(leader) => {
                     let Some(peer) = self.members().remove(&leader) else {
@@ -350,7 +308,8 @@ impl Node {
                         if refusal == Some(Refusal::Removed) {
                             return Err(NodeError::Stopped("it was removed from its cluster".into()));
                         }
-                        Ok(answer.unwrap_or_else(|error| PeerResponse::Failed(error.to_string())))
+                        let failed = |error: io::Error| PeerResponse::Failed(error.to_string());
+                        Ok(answered(earlier, answer.unwrap_or_else(failed)))
                     };
                     tokio::select! {
                         answer = answer => return answer,
@@ -397,6 +356,10 @@ impl Node {
 
     /// As the leader: stamps and proposes a batch, and answers when it has been applied here.
     pub(super) async fn propose_here(&self, ticket: Ticket, commands: Bytes) -> PeerResponse {
+        // Nothing could be committed, and nothing of it could be taken out of the log again.
+        if self.has_lost_quorum() {
+            return PeerResponse::NoQuorum;
+        }
         if tokio::time::timeout(ROOM_PATIENCE, self.log.room().wait()).await.is_err() {
             return PeerResponse::Failed("the leader's log has no room until a snapshot is finished".into());
         }
@@ -446,47 +409,21 @@ impl Node {
         }
     }
 
-    /// Leads no more, if this node leads and another voter can take over within `limit`. `true` when another leads.
-    pub async fn hand_over(&self, limit: Duration) -> bool {
-        self.hand_over_to(&self.members().into_keys().collect(), limit).await
-    }
-
-    /// Has one of `heirs` lead instead of this node within `limit`. `true` when another leads.
-    pub(super) async fn hand_over_to(&self, heirs: &BTreeSet<u64>, limit: Duration) -> bool {
-        let me = self.identity.member;
-        let until = Instant::now() + limit;
-        while self.leader() == Some(me) {
-            let Some(heir) = self.heir(heirs) else { return false };
-            if self.raft.trigger().transfer_leader(heir).await.is_err() {
-                return false;
-            }
-            self.leader_other_than(Some(me), limit / 4).await;
-            if self.leader() == Some(me) && Instant::now() >= until {
-                return false;
-            }
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        self.leader_other_than(None, left).await;
-        self.leader().is_some_and(|leader| leader != me)
-    }
-
-    /// The voter among `heirs`, beside this one, whose log has come furthest.
-    fn heir(&self, heirs: &BTreeSet<u64>) -> Option<u64> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let mut voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
-        voters.retain(|id| *id != self.identity.member && heirs.contains(id));
-        let progress = metrics.replication.as_ref()?;
-        let others = progress.iter().filter(|(id, _)| voters.contains(id));
-        others.max_by_key(|(_, matched)| matched.map(|id| id.index)).map(|(id, _)| *id)
-    }
-
     /// Stops raft and the node's tasks, and waits until they have ended. What was acknowledged is on disk already.
     pub async fn stop(&self) {
         self.tasks.end().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
+    }
+}
+
+/// What became of a request that a leader has answered: when it will not propose it, an `earlier` one that was asked may
+/// have taken it all the same.
+fn answered(earlier: bool, answer: PeerResponse) -> PeerResponse {
+    match answer {
+        PeerResponse::NoQuorum if earlier => PeerResponse::Failed("the leader has lost its quorum".into()),
+        answer => answer,
     }
 }
 
@@ -552,10 +489,11 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_leader_may_have_taken_is_not_said_to_be_unproposed_when_the_next_one_is_out_of_reach()
-    {
+    fn what_an_earlier_leader_may_have_taken_is_not_said_to_be_unproposed_when_the_next_one_cannot_take_it() {
         let refused = || io::ErrorKind::ConnectionRefused.into();
         assert!(matches!(unreached(false, refused()), Err(NodeError::Unreached(_))));
         assert!(matches!(unreached(true, refused()), Ok(PeerResponse::Failed(_))));
+        assert!(matches!(answered(false, PeerResponse::NoQuorum), PeerResponse::NoQuorum));
+        assert!(matches!(answered(true, PeerResponse::NoQuorum), PeerResponse::Failed(_)));
     }
 }

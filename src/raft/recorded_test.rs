@@ -294,6 +294,7 @@ fn responses() -> Vec<PeerResponse> {
         },
         PeerResponse::Entered(Pass { incarnation: 77, folders: folders() }),
         PeerResponse::NotEntered(Known::Other),
+        PeerResponse::NoQuorum,
     ]
 }
 

@@ -1,4 +1,4 @@
-//! What a node statistics of its own running: for its statistics, and to know whether it still belongs to its cluster.
+//! What a node notes of its own running: for its statistics, and to know whether it still belongs to its cluster.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +22,23 @@ pub struct Statistics {
     receiving: Mutex<Rates>,
     followers: Mutex<BTreeMap<u64, Latency>>,
     heard: Mutex<Instant>,
-    leading: Mutex<(Timestamp, Instant)>,
+    leading: Mutex<Leading>,
     metrics: Arc<Metrics>,
+}
+
+/// Who leads, as far as it was noted, and since when that is so.
+#[derive(Debug)]
+struct Leading {
+    leader: Option<u64>,
+    wall: Timestamp,
+    at: Instant,
+}
+
+impl Leading {
+    /// From now on.
+    fn by(leader: Option<u64>) -> Self {
+        Self { leader, wall: wall_time(), at: Instant::now() }
+    }
 }
 
 impl Statistics {
@@ -36,7 +51,7 @@ impl Statistics {
             receiving: Mutex::default(),
             followers: Mutex::default(),
             heard: Mutex::new(Instant::now()),
-            leading: Mutex::new((wall_time(), Instant::now())),
+            leading: Mutex::new(Leading::by(None)),
             metrics,
         }
     }
@@ -91,8 +106,14 @@ impl Statistics {
 
     /// When the leader of now was first seen leading, and how long ago that is.
     pub fn leading_since(&self) -> (Timestamp, Duration) {
-        let (wall, at) = *lock(&self.leading);
-        (wall, at.elapsed())
+        let leading = lock(&self.leading);
+        (leading.wall, leading.at.elapsed())
+    }
+
+    /// How long member `id` leads; `None` when it was not seen to lead yet.
+    pub fn leads_for(&self, id: u64) -> Option<Duration> {
+        let leading = lock(&self.leading);
+        (leading.leader == Some(id)).then(|| leading.at.elapsed())
     }
 }
 
@@ -116,7 +137,7 @@ pub async fn follow_leader(raft: Raft, statistics: Arc<Statistics>) {
                 None => tracing::info!("leader lost"),
             }
             lock(&statistics.followers).clear();
-            *lock(&statistics.leading) = (wall_time(), Instant::now());
+            *lock(&statistics.leading) = Leading::by(leader);
         }
         if metrics.changed().await.is_err() {
             return;

@@ -161,6 +161,8 @@ pub enum PeerResponse {
     Entered(Pass),
     /// To `Enter`: what the cluster knows of the caller instead.
     NotEntered(Known),
+    /// To `Propose`: the receiver leads without a quorum, and has not proposed it.
+    NoQuorum,
 }
 
 /// What somebody needs to take part in raft.
