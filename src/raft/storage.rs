@@ -23,7 +23,7 @@ use crate::format::Version;
 /// The name under which the identity is kept.
 pub(super) const IDENTITY: &str = "identity";
 
-/// The name under which is kept for what the cluster has dismissed the member.
+/// The name under which it is kept why the cluster has dismissed the member.
 pub(super) const DISMISSED: &str = "dismissed";
 
 /// What a node keeps on disk.
@@ -61,8 +61,9 @@ impl Storage {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         make_durably(data_dir)?;
         let version = data_version::open(data_dir)?;
-        let folder = Folder::open(data_dir.join("snapshots"))?;
+        // From here on the folder is this process's alone; before that nothing in it is touched.
         let identity_store = IdentityStore::open(&data_dir.join("state"))?;
+        let folder = Folder::open(data_dir.join("snapshots"))?;
         let identity: Option<Identity> = identity_store.read(IDENTITY)?;
         let metrics = Metrics::new().map_err(io::Error::other)?;
         let log = LogStore::open(data_dir, identity.is_some(), metrics.clone())?;
@@ -140,13 +141,55 @@ impl Storage {
     }
 }
 
-/// Makes the data folder, so that its name outlives a loss of power. What is made in it becomes durable when the log is
-/// opened.
-fn make_durably(data_dir: &Path) -> io::Result<()> {
-    if data_dir.is_dir() {
-        return Ok(());
-    }
+/// Makes the data folder, so that its name outlives a loss of power, and so do those of the folders above that are made
+/// for it. What is made in it becomes durable when the log is opened.
+///
+/// # Errors
+/// It cannot be made, or the disk fails.
+pub(super) fn make_durably(data_dir: &Path) -> io::Result<()> {
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+    let made = data_dir.ancestors().take_while(missing).count();
     std::fs::create_dir_all(data_dir)?;
-    let parent = data_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    // An earlier start that made it may have ended before this.
+    for folder in data_dir.ancestors().take(made.max(1)) {
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match File::open(parent.unwrap_or(Path::new("."))) {
+            // Whoever may not look into the folder above has not made this one.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && made == 0 => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::node_test::alone;
+    use crate::raft::offline::folder::Nobody;
+
+    #[tokio::test]
+    async fn whoever_finds_the_folder_in_use_leaves_it_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let node = alone(root.path(), Arc::new(Nobody)).await;
+        let unfinished = root.path().join("snapshots/incoming-1.part");
+        std::fs::write(&unfinished, "half").unwrap();
+        let refused = Storage::open(root.path()).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock, "{refused}");
+        assert!(unfinished.exists(), "the node that runs was about to finish it");
+        node.stop().await;
+    }
+
+    #[test]
+    fn a_data_folder_is_made_with_those_above_it_and_a_folder_that_is_there_will_do() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("a/b/c");
+        for _ in 0..2 {
+            make_durably(&folder).unwrap();
+            assert!(folder.is_dir());
+        }
+        std::fs::write(root.path().join("file"), "").unwrap();
+        assert!(make_durably(&root.path().join("file")).is_err());
+        assert!(make_durably(&root.path().join("file/below")).is_err());
+    }
 }

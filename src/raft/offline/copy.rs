@@ -10,7 +10,7 @@ use crate::raft::identity::Identity;
 use crate::raft::state::sessions::Sessions;
 use crate::raft::state::snapshot;
 use crate::raft::state::snapshot::Meta;
-use crate::raft::storage::{IDENTITY, Storage};
+use crate::raft::storage::{IDENTITY, Storage, make_durably};
 use crate::raft::types::{CommittedLeader, RaftLogId, RaftMembership};
 
 /// Copies what a node that does not run holds into a new data folder, with ids of its own and without a membership in
@@ -22,7 +22,7 @@ pub async fn copy_alone(from: &Path, to: &Path) -> io::Result<Identity> {
     let (_, frozen) = folder::read(from).await?;
     let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", to.display()));
     let identity = Identity { member: crate::raft::unique()?, cluster: crate::raft::unique()? };
-    std::fs::create_dir_all(to).map_err(named)?;
+    make_durably(to).map_err(named)?;
     if std::fs::read_dir(to).map_err(named)?.next().is_some() {
         return Err(named(io::Error::new(io::ErrorKind::AlreadyExists, "it is not empty")));
     }

@@ -15,7 +15,7 @@ use crate::raft::state::machine::{Observer, Outcome, StateMachine};
 use crate::raft::state::sessions::Sessions;
 use crate::raft::state::snapshot;
 use crate::raft::state::snapshot::Meta;
-use crate::raft::storage::{IDENTITY, Storage};
+use crate::raft::storage::{IDENTITY, Storage, make_durably};
 use crate::raft::types::{CommittedLeader, Peer, RaftLogId, RaftMembership};
 
 /// Makes the data folder of one of the first `members` of a new cluster that starts with this keyspace. All of them
@@ -29,7 +29,7 @@ pub fn found(
     members: BTreeMap<u64, Peer>,
     keyspace: &Keyspace,
 ) -> io::Result<()> {
-    std::fs::create_dir_all(data_dir)?;
+    make_durably(data_dir)?;
     if std::fs::read_dir(data_dir)?.next().is_some() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is not empty"));
     }
