@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
+use crate::raft::state::background;
 use crate::raft::state::snapshot::Folder;
 
 /// Members that may send a snapshot at a time. Only a leader does; there may be one that does not know yet that it was
@@ -47,6 +48,16 @@ impl Transfers {
         Ok(Part { transfers: self.clone(), member, number, path: path.to_path_buf() })
     }
 
+    /// The member's transfer is whole; `false` when it has begun another meanwhile. The next one leaves the file alone.
+    fn complete(&self, member: u64, number: u64) -> bool {
+        let mut open = self.0.lock().expect("transfers lock poisoned");
+        let known = open.members.get(&member).is_some_and(|(known, _)| *known == number);
+        if known {
+            open.members.remove(&member);
+        }
+        known
+    }
+
     /// Whether this is still the member's transfer.
     fn is_open(&self, member: u64, number: u64) -> bool {
         let open = self.0.lock().expect("transfers lock poisoned");
@@ -83,16 +94,12 @@ impl Drop for Part {
 
 /// Removes a file, and not on this thread: a large one takes the disk a while.
 fn remove(path: PathBuf) {
-    let work = move || match std::fs::remove_file(&path) {
+    background::aside(move || match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(%error, file = %path.display(), "cannot remove a snapshot that is not needed");
         }
         _ => {}
-    };
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(work)),
-        Err(_) => work(),
-    }
+    });
 }
 
 /// Receives the snapshots that come over one connection, one after the other.
@@ -156,7 +163,7 @@ impl Receiver {
     /// The complete and durable file of transfer `id`.
     ///
     /// # Errors
-    /// It is not `length` bytes long, or the disk fails. The transfer is over in any case.
+    /// It is not `length` bytes long, the member has begun another, or the disk fails. The transfer is over in any case.
     pub async fn finish(&mut self, id: u64, length: u64) -> io::Result<Part> {
         let current = self.current.take().filter(|current| current.id == id);
         let Current { file, length: have, part, .. } =
@@ -165,6 +172,9 @@ impl Receiver {
             return Err(io::Error::other("the snapshot is not complete"));
         }
         file.sync_all().await?;
+        if !self.transfers.complete(self.member, part.number) {
+            return Err(io::Error::other("the member has begun another transfer"));
+        }
         Ok(part)
     }
 }
@@ -213,6 +223,12 @@ mod tests {
         assert!(first.chunk(7, 3, b"d").await.is_err());
         let part = second.finish(8, 4).await.unwrap();
         assert_eq!(std::fs::read(part.path()).unwrap(), b"abcd");
+        // While it is installed, the member may come with another, on whichever connection.
+        first.chunk(10, 0, b"ab").await.unwrap();
+        files(&folder, 2).await;
+        assert_eq!(std::fs::read(part.path()).unwrap(), b"abcd");
+        assert!(first.finish(10, 3).await.is_err());
+        files(&folder, 1).await;
         // Installed, it has another name; else it goes.
         drop(part);
         files(&folder, 0).await;

@@ -38,6 +38,14 @@ pub fn give_way(nice: i32) {
     }
 }
 
+/// Does `work` on another thread that nobody waits for, where there is a runtime that has one.
+pub fn aside(work: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}
+
 /// Drops `what` on a thread that is there for this alone. To be used for what may hold a great many parts, such as a
 /// state that was replaced: taking it apart would hold up raft's thread, or a client's.
 pub fn discard(what: impl Send + 'static) {
@@ -111,6 +119,7 @@ mod tests {
         let mut failing = || Err(io::Error::other("on purpose"));
         assert_eq!(gently(&hurry, &mut failing).unwrap_err().to_string(), "on purpose");
     }
+
     #[test]
     fn what_is_discarded_is_dropped_elsewhere() {
         struct Told(mpsc::Sender<ThreadId>);

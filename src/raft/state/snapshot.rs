@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::background;
 use super::sessions::Sessions;
 use crate::format::{self, FirstLine, Unusable, Version, record, written_as};
 use crate::keyspace::backup::frame::{HEAD_BYTES, Head};
@@ -249,9 +250,12 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         self.folder.sent().retain(|sent| sent.number != self.number);
-        if let Err(error) = self.folder.keep_newest() {
-            tracing::warn!(%error, "cannot remove an old snapshot");
-        }
+        let folder = self.folder.clone();
+        background::aside(move || {
+            if let Err(error) = folder.keep_newest() {
+                tracing::warn!(%error, "cannot remove an old snapshot");
+            }
+        });
     }
 }
 
@@ -343,17 +347,19 @@ impl Folder {
         Ok(sizes)
     }
 
-    /// Removes every snapshot but the newest and those that are being sent: one that was begun earlier may be finished after a newer one came from the
-    /// leader, and the log behind it is gone by then.
+    /// Removes every snapshot but the newest and those that are being sent: one that was begun earlier may be finished
+    /// after a newer one came from the leader, and the log behind it is gone by then. Whoever is about to send one that
+    /// goes finds no file, and begins anew with the newest. Takes a while where they are large.
     ///
     /// # Errors
     /// The disk fails.
     pub fn keep_newest(&self) -> io::Result<()> {
         let mut files = self.files("snap")?;
         files.pop();
-        // Kept until they are gone, so that none of them is sent from now on.
-        let sent = self.sent();
-        files.retain(|file| !sent.iter().any(|sent| sent.path == *file));
+        {
+            let sent = self.sent();
+            files.retain(|file| !sent.iter().any(|sent| sent.path == *file));
+        }
         for file in files {
             match std::fs::remove_file(file) {
                 // Somebody else who has just finished one was faster.
@@ -437,5 +443,31 @@ mod tests {
         assert!(newest.ends_with("00000000000000000010.snap"));
         folder.keep_newest().unwrap();
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whoever_has_sent_a_snapshot_does_not_wait_for_its_removal() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path().to_path_buf()).unwrap();
+        let old = root.path().join("00000000000000000009.snap");
+        for path in [&old, &root.path().join("00000000000000000010.snap")] {
+            std::fs::write(path, "").unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(1).build().unwrap();
+        // The thread that removes has something else to do first.
+        let (done, busy) = std::sync::mpsc::channel::<()>();
+        let busy = runtime.spawn_blocking(move || busy.recv());
+        let sending = folder.send(&old);
+        folder.keep_newest().unwrap();
+        assert!(old.exists(), "it is being sent");
+        runtime.block_on(async { drop(sending) });
+        assert!(old.exists() && folder.sent().is_empty());
+        done.send(()).unwrap();
+        runtime.block_on(busy).unwrap().unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while old.exists() {
+            assert!(std::time::Instant::now() < until, "it was not removed");
+            std::thread::yield_now();
+        }
     }
 }
