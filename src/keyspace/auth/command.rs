@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::role::{Permissions, Role};
+use super::weight;
 use crate::keyspace::Blob;
 
 /// The bcrypt hash of a password. Passwords themselves are never in here, nor is the hash shown in logs.
@@ -97,17 +98,13 @@ pub enum AuthCommand {
 impl AuthCommand {
     /// About how many bytes it has.
     pub fn weight(&self) -> usize {
-        let list = |list: &[String]| list.iter().map(|text| text.len() + 4).sum::<usize>();
-        let permissions = |p: &Permissions| {
-            [&p.read, &p.write].into_iter().flatten().map(|texts| list(texts)).sum::<usize>()
-        };
-        let some = |p: &Option<Permissions>| p.as_ref().map_or(0, permissions);
+        let some = |p: &Option<Permissions>| p.as_ref().map_or(0, Permissions::weight);
         128 + match self {
-            Self::CreateUser { name, roles, .. } => name.len() + list(roles),
+            Self::CreateUser { name, roles, .. } => name.len() + weight(roles),
             Self::PutUser { name, .. } => name.len(),
-            Self::UpdateUser { name, grant, revoke, .. } => name.len() + list(grant) + list(revoke),
+            Self::UpdateUser { name, grant, revoke, .. } => name.len() + weight(grant) + weight(revoke),
             Self::DeleteUser { name } | Self::DeleteRole { name } => name.len(),
-            Self::CreateRole { name, role } => name.len() + permissions(&role.permissions),
+            Self::CreateRole { name, role } => name.len() + role.permissions.weight(),
             Self::UpdateRole { name, grant, revoke } => name.len() + some(grant) + some(revoke),
             Self::Enable | Self::Disable => 0,
         }

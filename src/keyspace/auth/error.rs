@@ -87,6 +87,9 @@ pub enum AuthError {
     /// The role would stay as it is.
     #[error("nothing of the role would change")]
     RoleUnchanged,
+    /// There are so many users and roles, or such large ones.
+    #[error("users and roles take more than {} MiB", super::AUTH_BYTES >> 20)]
+    TooLarge,
     /// Without user root nobody could switch checks off again.
     #[error("there is no user root")]
     NoRootUser,

@@ -32,6 +32,15 @@ pub const GUEST: &str = "guest";
 /// Indexes that the first write takes in addition: three directories and the switch.
 const FIRST_STEPS: u64 = 4;
 
+/// Bytes that users and roles may take together: they are one record of a snapshot and of a backup, and are copied at
+/// each change.
+pub const AUTH_BYTES: usize = 10 << 20;
+
+/// What a user or a role takes beside its texts, and a text beside itself, in bytes: at least as much as when it is
+/// encoded.
+const RECORD_BYTES: usize = 64;
+const TEXT_BYTES: usize = 8;
+
 /// Users, roles and the switch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auth {
@@ -72,6 +81,11 @@ pub(super) struct Outcome {
     pub steps: u64,
     /// What it made, or why it was refused.
     pub result: Result<Reply, AuthError>,
+}
+
+/// What some texts take, in bytes.
+fn weight<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
+    texts.into_iter().map(|text| text.len() + TEXT_BYTES).sum()
 }
 
 /// A role that nobody writes down: it may do everything.
@@ -116,6 +130,12 @@ impl Auth {
         let place = names.partition_point(|name| *name < ROOT);
         names.insert(place, ROOT);
         names
+    }
+
+    /// About how many bytes users and roles take.
+    fn weight(&self) -> usize {
+        let users: usize = self.users.iter().map(|(name, user)| user.weight(name)).sum();
+        users + self.roles.iter().map(|(name, role)| role.weight(name)).sum::<usize>()
     }
 
     /// Carries out one command, and counts it as etcd counts the operations on its own store that it makes of it.
@@ -163,6 +183,14 @@ impl Work<'_> {
             self.steps += FIRST_STEPS;
             self.counters.creates.success += FIRST_STEPS;
         }
+    }
+
+    /// Makes sure that there is room for a user or a role of `after` bytes in place of one of `before`.
+    fn make_room(&self, before: usize, after: usize) -> Result<(), AuthError> {
+        if after > before && self.auth.weight() - before + after > AUTH_BYTES {
+            return Err(AuthError::TooLarge);
+        }
+        Ok(())
     }
 
     /// Takes the index of one write.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthError, ROOT, Reply, Work};
+use super::{AuthError, RECORD_BYTES, ROOT, Reply, Work, weight};
 use crate::keyspace::Blob;
 
 /// Patterns of keys. A list that was never set is not the same as an empty one: it is shown as `null`.
@@ -39,6 +39,11 @@ impl Permissions {
         [&self.read, &self.write].into_iter().flatten().all(Vec::is_empty)
     }
 
+    /// About how many bytes the patterns take.
+    pub(super) fn weight(&self) -> usize {
+        weight([&self.read, &self.write].into_iter().flatten().flatten())
+    }
+
     /// With more patterns, none of which it may have had.
     fn with(&self, more: &Self) -> Result<Self, AuthError> {
         let read = add(&self.read, &more.read).map_err(|pattern| AuthError::ReadGranted { pattern })?;
@@ -71,6 +76,11 @@ fn take(list: &Option<Vec<String>>, fewer: &Option<Vec<String>>) -> Vec<String> 
 }
 
 impl Role {
+    /// About how many bytes a role with this name takes.
+    pub(super) fn weight(&self, name: &str) -> usize {
+        RECORD_BYTES + name.len() + self.permissions.weight()
+    }
+
     /// May read and write every key: role root, and what role guest is at first.
     pub(super) fn allowing_all() -> Self {
         let all = Some(vec!["/*".to_string()]);
@@ -89,6 +99,7 @@ impl Work<'_> {
             self.counters.creates.fail += 1;
             return Err(AuthError::RoleExists { name: name.into() });
         }
+        self.make_room(0, role.weight(name))?;
         self.auth.roles.insert(name.into(), role.clone());
         self.counters.creates.success += 1;
         self.step();
@@ -118,6 +129,7 @@ impl Work<'_> {
         if role == *old {
             return Err(AuthError::RoleUnchanged);
         }
+        self.make_room(old.weight(name), role.weight(name))?;
         self.prepare();
         self.auth.roles.insert(name.into(), role.clone());
         self.counters.updates.success += 1;

@@ -238,3 +238,39 @@ impl AuthCommand {
         }
     }
 }
+
+#[test]
+fn users_and_roles_grow_no_larger_than_a_record_may_be_and_what_makes_them_smaller_is_always_taken() {
+    let mut fixture = Fixture::new();
+    let patterns = |from: usize| -> Vec<String> {
+        (from..from + 1000).map(|number| format!("/{number:04}{}", "x".repeat(1000))).collect()
+    };
+    let grant = |from: usize| AuthCommand::UpdateRole {
+        name: "large".into(),
+        grant: Some(Permissions { read: Some(patterns(from)), write: None }),
+        revoke: None,
+    };
+    fixture.done([role("large", &[], &[]), user("one", &["a"])]);
+    let granted = (0..).take_while(|round| fixture.apply(grant(round * 1000)).is_ok()).count();
+    assert_eq!(granted, AUTH_BYTES / 1_013_000);
+    // What there is was counted for no less than it takes.
+    let auth = fixture.0.auth().clone();
+    let encoded = crate::format::encode(&*auth).unwrap().len();
+    assert!(encoded <= auth.weight() && auth.weight() <= AUTH_BYTES, "{encoded}, {}", auth.weight());
+    let index = fixture.0.index();
+    let large = "y".repeat(1_000_000);
+    for refused in
+        [grant(50_000), user(&large, &["a"]), role(&large, &[], &[]), change("one", &[&large], &[])]
+    {
+        assert_eq!(fixture.apply(refused), Err(AuthError::TooLarge));
+    }
+    assert_eq!((fixture.0.index(), fixture.0.auth().clone()), (index, auth), "nothing has changed");
+    let revoke = AuthCommand::UpdateRole {
+        name: "large".into(),
+        grant: None,
+        revoke: Some(Permissions { read: Some(patterns(0)), write: None }),
+    };
+    let password =
+        AuthCommand::UpdateUser { name: "one".into(), hash: hash("i"), grant: vec![], revoke: vec![] };
+    fixture.done([user("two", &["a"]), password, delete_user("two"), revoke, user(&large, &["a"])]);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::command::PasswordHash;
-use super::{AuthError, ROOT, Reply, Work};
+use super::{AuthError, RECORD_BYTES, ROOT, Reply, Work, weight};
 use crate::keyspace::Blob;
 
 /// A user.
@@ -21,6 +21,11 @@ pub struct User {
 crate::format::extendable!(User);
 
 impl User {
+    /// About how many bytes a user with this name takes.
+    pub(super) fn weight(&self, name: &str) -> usize {
+        RECORD_BYTES + name.len() + self.hash.as_str().len() + weight(self.roles.iter().flatten())
+    }
+
     /// The names of the roles; user root has role root whatever was given.
     pub fn roles<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let given = self.roles.as_deref().unwrap_or_default();
@@ -46,7 +51,9 @@ impl Work<'_> {
         if name == ROOT && !roles.iter().flatten().any(|role| role == ROOT) {
             roles.get_or_insert_default().push(ROOT.into());
         }
-        self.auth.users.insert(name.into(), User { hash: hash.clone(), roles: roles.clone() });
+        let user = User { hash: hash.clone(), roles: roles.clone() };
+        self.make_room(0, user.weight(name))?;
+        self.auth.users.insert(name.into(), user);
         self.counters.creates.success += 1;
         self.step();
         Ok(Reply::User { name: name.into(), roles, created: false })
@@ -100,9 +107,10 @@ impl Work<'_> {
             return Err(AuthError::UserUnchanged);
         }
         let roles: Vec<String> = roles.into_iter().map(str::to_string).collect();
-        let hash = hash.unwrap_or(&old.hash).clone();
+        let user = User { hash: hash.unwrap_or(&old.hash).clone(), roles: Some(roles.clone()) };
+        self.make_room(old.weight(name), user.weight(name))?;
         self.prepare();
-        self.auth.users.insert(name.into(), User { hash, roles: Some(roles.clone()) });
+        self.auth.users.insert(name.into(), user);
         self.counters.updates.success += 1;
         self.step();
         Ok(Reply::User { name: name.into(), roles: Some(roles), created: false })

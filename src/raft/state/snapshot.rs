@@ -185,7 +185,8 @@ fn read_all(input: &mut impl BufRead, history: Memory) -> io::Result<(Meta, Keys
 }
 
 fn frame(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    let head = Head::of(bytes).ok_or_else(|| io::Error::other("too many bytes for a frame"))?;
+    let head = Head::of(bytes).filter(|_| bytes.len() <= FRAME_LIMIT);
+    let head = head.ok_or_else(|| io::Error::other("a record is too large for a snapshot"))?;
     out.write_all(&head)?;
     out.write_all(bytes)
 }
@@ -386,6 +387,7 @@ mod tests {
     use super::*;
     use crate::clock::Stamp;
     use crate::keyspace::{Command, Content, Key};
+    use crate::raft::types::Peer;
 
     fn sample() -> (Meta, Keyspace) {
         let mut keyspace = Keyspace::new(100);
@@ -410,6 +412,21 @@ mod tests {
         assert_eq!(read, meta);
         assert_eq!(check(&path).unwrap(), meta);
         assert!(restored.freeze().records().eq(keyspace.freeze().records()));
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.snap");
+        let (mut meta, keyspace) = sample();
+        write(&path, &meta, &keyspace.freeze()).unwrap();
+        let name = "x".repeat(FRAME_LIMIT);
+        let nodes = std::collections::BTreeMap::from([(1, Peer { name, peer_urls: Vec::new() })]);
+        let membership = openraft::Membership::new(vec![[1].into()], nodes).unwrap();
+        meta.membership = RaftMembership::new(None, membership);
+        let error = write(&path, &meta, &keyspace.freeze()).unwrap_err().to_string();
+        assert!(error.contains("too large"), "{error}");
+        assert!(load(&path, 100).is_ok(), "what was there stays");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::keyspace::auth::AuthError;
+use crate::keyspace::auth::{AUTH_BYTES, AuthError};
 use crate::store::http::answer::message;
 
 /// The answer to a refused change (etcd `auth/auth.go`).
@@ -39,6 +39,10 @@ fn meaning(error: &AuthError) -> (StatusCode, Vec<u8>) {
         E::RootNeeded => (StatusCode::FORBIDDEN, "Cannot delete root user while auth is enabled.".into()),
         E::RoleExists { name } => (StatusCode::CONFLICT, format!("Role {name} already exists.")),
         E::NoRole { name } => (StatusCode::NOT_FOUND, format!("Role {name} does not exist.")),
+        E::TooLarge => (
+            StatusCode::BAD_REQUEST,
+            format!("Users and roles take more than {} MiB together.", AUTH_BYTES >> 20),
+        ),
         E::RootRole => (StatusCode::FORBIDDEN, "Cannot modify role root: is root role.".into()),
         E::ReadGranted { pattern } => {
             (StatusCode::CONFLICT, format!("Granting duplicate read permission {pattern}"))
