@@ -232,7 +232,8 @@ impl LogStore {
     }
 
     /// The entries from index `from` up to but not including `until`: all that there are, or as many as fit into about
-    /// `limit` bytes and at least one.
+    /// `limit` bytes and at least one. None when the first of them is not in the log, for example because it was purged
+    /// a moment ago.
     async fn entries(&self, from: u64, until: u64, limit: usize) -> io::Result<Vec<RaftEntry>> {
         if until <= from {
             return Ok(Vec::new());
@@ -375,23 +376,32 @@ impl RaftLogReader<TypeConfig> for LogStore {
         range: RB,
     ) -> io::Result<Vec<RaftEntry>> {
         let (from, until) = self.bounds(&range);
-        self.entries(from, until, usize::MAX).await
+        // What has been purged may be missing.
+        self.entries(from.max(self.0.wal.range().0), until, usize::MAX).await
     }
 
+    /// When the first one was purged, none: openraft sends a heartbeat instead, and then a snapshot.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         self.entries(start, end, READ_BYTES).await
     }
 
-    /// Read in parts, so that applying many large entries does not need them all in memory.
+    /// Read in parts, so that applying many large entries does not need them all in memory. All of them are to be
+    /// applied: one that is missing is an error.
     async fn entries_stream<RB: RangeBounds<u64> + Clone + Debug + Send>(
         &mut self,
         range: RB,
     ) -> impl Stream<Item = io::Result<RaftEntry>> + Send {
         let (from, until) = self.bounds(&range);
         let parts = stream::try_unfold((self.clone(), from), move |(log, from)| async move {
+            if from >= until {
+                return Ok(None);
+            }
             let entries = log.entries(from, until, READ_BYTES).await?;
-            let next = entries.last().map(|last| last.log_id.index + 1);
-            io::Result::Ok(next.map(|next| (stream::iter(entries.into_iter().map(Ok)), (log, next))))
+            let Some(last) = entries.last() else {
+                return Err(io::Error::new(io::ErrorKind::NotFound, format!("log entry {from} is missing")));
+            };
+            let next = last.log_id.index + 1;
+            io::Result::Ok(Some((stream::iter(entries.into_iter().map(Ok)), (log, next))))
         });
         parts.try_flatten()
     }
@@ -527,6 +537,37 @@ mod tests {
             let streamed: Vec<RaftEntry> = log.entries_stream(1..5).await.try_collect().await.unwrap();
             let indexes: Vec<u64> = streamed.iter().map(|entry| entry.log_id.index).collect();
             assert_eq!(indexes, [1, 2, 3, 4], "in memory from {kept} on");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_purged_is_not_sent_and_never_passed_over_when_it_is_to_be_applied() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = large(folder.path(), 5).await;
+        log.purge(RaftLogId::new(CommittedLeader::new(1), 1)).await.unwrap();
+        assert!(log.limited_get_log_entries(1, 5).await.unwrap().is_empty());
+        assert_eq!(log.limited_get_log_entries(2, 3).await.unwrap().len(), 1);
+        assert_eq!(log.try_get_log_entries(0..5).await.unwrap().len(), 3);
+        for range in [1..5, 2..6] {
+            let streamed: io::Result<Vec<RaftEntry>> =
+                log.entries_stream(range.clone()).await.try_collect().await;
+            assert_eq!(streamed.unwrap_err().kind(), io::ErrorKind::NotFound, "{range:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_needs_a_version_that_is_not_known_is_refused_before_anything_of_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogStore::open(folder.path(), false, Metrics::new().unwrap()).unwrap();
+        for (commands, why) in [(&b"\x09\x09later"[..], "needs Muster 9.9 or later"), (b"\x01", "no version")]
+        {
+            let ticket = Ticket { node: 1, session: 1, seq: 1 };
+            let proposal = Proposal { at: Stamp::default(), ticket, commands: commands.into() };
+            let log_id = RaftLogId::new(CommittedLeader::new(1), 0);
+            let entry = RaftEntry { log_id, payload: EntryPayload::Normal(proposal) };
+            let error = log.append([entry], IOFlushed::noop()).await.unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(log.is_untouched() && !folder.path().join("version").exists(), "something was written");
         }
     }
 }

@@ -257,17 +257,24 @@ impl Wal {
     }
 
     /// Reads durable entries from `from` up to but not including `until`, at most about `limit` bytes but at least one.
+    /// None when the first of them is not in the log any more, even if it goes while they are read.
     ///
     /// # Errors
     /// The disk fails, or what it gives is not what was written.
     pub fn read(&self, from: u64, until: u64, limit: usize) -> io::Result<Vec<Vec<u8>>> {
-        let places: Vec<(u64, Location)> = {
-            let state = self.state();
-            let log = &state.log;
-            let start = usize::try_from(from.saturating_sub(log.first)).unwrap_or(usize::MAX);
-            let indexes = from.max(log.first)..until;
-            indexes.zip(log.entries.iter().skip(start).copied()).collect()
-        };
+        self.read_at(&self.places(from, until), limit)
+    }
+
+    /// The places of entries from `from` on; none when that one is not there.
+    fn places(&self, from: u64, until: u64) -> Vec<(u64, Location)> {
+        let state = self.state();
+        let log = &state.log;
+        let skip = from.checked_sub(log.first).and_then(|skip| usize::try_from(skip).ok());
+        let Some(skip) = skip else { return Vec::new() };
+        (from..until).zip(log.entries.iter().skip(skip).copied()).collect()
+    }
+
+    fn read_at(&self, places: &[(u64, Location)], limit: usize) -> io::Result<Vec<Vec<u8>>> {
         let mut entries = Vec::new();
         let mut bytes = 0;
         for (index, place) in places {
@@ -275,7 +282,12 @@ impl Wal {
             if !entries.is_empty() && bytes > limit {
                 break;
             }
-            entries.push(self.read_one(index, place)?);
+            match self.read_one(*index, *place) {
+                Ok(entry) => entries.push(entry),
+                // It was purged, and its file may be gone.
+                Err(_) if self.range().0 > *index => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            }
         }
         Ok(entries)
     }

@@ -142,6 +142,19 @@ fn purged_segments_go_and_the_purge_point_stays() {
 }
 
 #[test]
+fn entries_that_are_purged_while_they_are_read_are_not_there_and_none_are_read_from_the_middle_on() {
+    let log = Fixture::new();
+    log.append(0..100);
+    let places = log.wal().places(0, 100);
+    assert_eq!(log.wal().read_at(&places, usize::MAX).unwrap().len(), 100);
+    log.durable(|wal, told| wal.purge(80, Vec::new(), told));
+    assert!(log.wal().read_at(&places, usize::MAX).unwrap().is_empty());
+    assert!(log.wal().read(80, 100, usize::MAX).unwrap().is_empty());
+    assert_eq!(log.wal().read(81, 100, usize::MAX).unwrap().len(), 19);
+    assert!(log.wal().read(100, 200, usize::MAX).unwrap().is_empty());
+}
+
+#[test]
 fn votes_and_the_commit_index_are_noted() {
     let mut log = Fixture::new();
     log.durable(|wal, told| wal.write_vote(b"for n1".to_vec(), told));
