@@ -174,7 +174,7 @@ fn a_member_of_before_is_refused_by_name() {
     let _ = stream.read_to_end(&mut rest);
     assert!(rest.is_empty(), "{rest:?}");
     wait_for("a word about it", Duration::from_secs(10), || {
-        node.log().contains("a version before 0.1 calls")
+        node.log().contains("peer refused") && node.log().contains("an earlier version calls")
     });
 }
 

@@ -29,7 +29,7 @@ pub fn check_preface(preface: &[u8; PREFACE.len()]) -> io::Result<()> {
     }
     let what = match preface.strip_prefix(PREFACE_BEGIN) {
         Some([number, _]) if number.is_ascii_digit() => {
-            let whose = if *number < PROTOCOL { "a version before 0.1" } else { "a later version" };
+            let whose = if *number < PROTOCOL { "an earlier version" } else { "a later version" };
             let (number, mine) = (char::from(*number), char::from(PROTOCOL));
             format!("a member of {whose} calls: its protocol is {number}, and this one's is {mine}")
         }
@@ -210,7 +210,7 @@ mod tests {
     fn other_protocols_are_refused_by_name() {
         let said = |preface: &[u8; 14]| check_preface(preface).map_err(|error| error.to_string());
         assert_eq!(said(PREFACE), Ok(()));
-        assert!(said(b"MUSTER-PEER/1\n").unwrap_err().contains("before 0.1"));
+        assert!(said(b"MUSTER-PEER/1\n").unwrap_err().contains("an earlier version"));
         assert!(said(b"MUSTER-PEER/3\n").unwrap_err().contains("a later version"));
         assert!(said(b"GET / HTTP/1.1").unwrap_err().contains("no member"));
     }

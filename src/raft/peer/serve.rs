@@ -102,22 +102,26 @@ fn complain(node: &Node, from: IpAddr, member: Option<u64>, why: &dyn std::fmt::
 }
 
 /// Reads the first line, which must be that of a peer.
+///
+/// # Errors
+/// `InvalidData`: it is not. Or it did not come in time, or the connection broke.
 pub(super) async fn greet(stream: &mut TcpStream) -> io::Result<()> {
     tune(stream)?;
     let greeting = async {
         let mut preface = [0; PREFACE.len()];
         stream.read_exact(&mut preface).await?;
-        hello::check_preface(&preface).inspect_err(|error| {
-            if preface.starts_with(b"MUSTER-PEER/") {
-                tracing::warn!(%error, "peer refused");
-            }
-        })
+        hello::check_preface(&preface)
     };
     tokio::time::timeout(HELLO_TIMEOUT, greeting).await?
 }
 
 async fn converse(node: Arc<Node>, mut stream: TcpStream, address: IpAddr, mut seat: Seat) -> io::Result<()> {
-    greet(&mut stream).await?;
+    if let Err(error) = greet(&mut stream).await {
+        if error.kind() == io::ErrorKind::InvalidData {
+            complain(&node, address, None, &error);
+        }
+        return Err(error);
+    }
     let (read, write) = stream.into_split();
     let mut source = FramedRead::new(read, wire::greeting_codec());
     let mut sink = FramedWrite::new(write, wire::codec());
