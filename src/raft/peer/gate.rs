@@ -99,12 +99,10 @@ impl Gate {
         }
         let judged = self.card.accepts(other, known);
         if judged.is_ok() && other.run > noted {
-            runs.insert(other.member, other.run);
-            let (store, noted) = (self.store.clone(), runs.clone());
-            let written = tokio::task::spawn_blocking(move || store.write(RUNS, &noted)).await;
-            if let Err(error) = written.map_err(io::Error::other).and_then(|written| written) {
+            let store = self.store.clone();
+            let write = move |runs: &BTreeMap<u64, u64>| store.write(RUNS, runs);
+            if let Err(error) = note_run(&mut runs, other, write).await {
                 // Without the note the member could be taken for another one later.
-                runs.remove(&other.member);
                 tracing::warn!(%error, "cannot note which run of a member this is");
                 return Err(Refusal::Blank);
             }
@@ -213,6 +211,36 @@ impl Gate {
     }
 }
 
+/// Notes the run of the member that shows `other`: on disk by `write`, and only then in `runs`.
+async fn note_run(
+    runs: &mut BTreeMap<u64, u64>,
+    other: &Card,
+    write: impl FnOnce(&BTreeMap<u64, u64>) -> io::Result<()> + Send + 'static,
+) -> io::Result<()> {
+    let mut noted = runs.clone();
+    noted.insert(other.member, other.run);
+    let work = move || write(&noted).map(|()| noted);
+    *runs = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+    Ok(())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("the peer port's gate lock poisoned")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_that_cannot_be_noted_leaves_the_one_that_was_noted_before() {
+        let mut runs = BTreeMap::from([(2, 7)]);
+        let card = |member, run| Card { member, run, ..Card::default() };
+        let fail = |_: &BTreeMap<u64, u64>| Err(io::Error::other("on purpose"));
+        assert!(note_run(&mut runs, &card(2, 9), fail).await.is_err());
+        assert!(note_run(&mut runs, &card(3, 1), fail).await.is_err());
+        assert_eq!(runs, BTreeMap::from([(2, 7)]));
+        note_run(&mut runs, &card(2, 9), |_| Ok(())).await.unwrap();
+        assert_eq!(runs, BTreeMap::from([(2, 9)]));
+    }
 }
