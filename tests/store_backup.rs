@@ -418,7 +418,7 @@ fn whatever_is_no_whole_backup_is_refused_and_changes_nothing() {
         (&whole[..20], "cut off"),
         (b"", "cut off"),
         (&newer, "a later version of Muster"),
-        (&older, "a version before 0.1"),
+        (&older, "an earlier version"),
         (&ahead, "needs Muster 9.9 or later"),
         (&longer, "damaged"),
         (b"{\"action\":\"get\"}", "not a backup"),

@@ -26,8 +26,10 @@ pub enum Unusable {
         /// What was wanted.
         what: &'static str,
     },
-    /// A development version wrote it.
-    #[error("it was written by a version before 0.1: its form is {form}, and this one reads form {read}")]
+    /// An earlier version wrote it.
+    #[error(
+        "it was written by an earlier version (form {form}), which this one does not read: it reads form {read}"
+    )]
     Older {
         /// Its form.
         form: u16,

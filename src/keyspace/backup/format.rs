@@ -436,7 +436,7 @@ mod tests {
         assert_eq!(read(b"muster snapshot 1\n", 4096), Err(BackupError::Foreign));
         assert_eq!(read(b"\x1f\x8b", 4096), Err(BackupError::Foreign));
         let said = |line: &[u8]| read(&[line, b"and more"].concat(), 4096).unwrap_err().to_string();
-        assert!(said(b"muster backup 1\n").contains("before 0.1"));
+        assert!(said(b"muster backup 1\n").contains("an earlier version"));
         assert!(said(b"muster backup 3 0.1\n").contains("a later version of Muster"));
         assert!(said(b"muster backup 2 9.9\n").contains("needs Muster 9.9 or later"));
     }

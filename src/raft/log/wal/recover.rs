@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(read(&payload), Ok(4096));
         let of_old = [&(16u64 << 20).to_le_bytes()[..], &payload[FORM_BYTES + 8..]].concat();
         let older = read(&of_old).unwrap_err();
-        assert!(older.contains("x.log") && older.contains("a version before 0.1"), "{older}");
+        assert!(older.contains("x.log") && older.contains("an earlier version"), "{older}");
         let newer = read(&[&(FORM + 1).to_le_bytes()[..], &payload[FORM_BYTES..]].concat()).unwrap_err();
         assert!(newer.contains("a later version of Muster"), "{newer}");
     }
