@@ -135,7 +135,7 @@ fn a_folder_of_the_next_version_is_refused_and_left_as_it_is(cluster: &mut Clust
     play_next(node, false);
     let before = contents(&folder);
     node.launch();
-    assert!(!node.wait_for_end(LIMIT).success());
+    assert_eq!(node.wait_for_end(LIMIT).code(), Some(1));
     assert!(node.log().contains("needs Muster 0.2 or later, and this one does 0.1"), "{}", node.log());
     let after = contents(&folder);
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
@@ -151,7 +151,7 @@ fn a_newcomer_that_is_too_old_is_refused_by_name(cluster: &mut Cluster) {
     let place = cluster.newcomer(&["--join", &url]);
     let node = &mut cluster.nodes[place];
     node.launch();
-    assert!(!node.wait_for_end(LIMIT).success());
+    assert_eq!(node.wait_for_end(LIMIT).code(), Some(1));
     assert!(
         node.log().contains("too old for the cluster") && node.log().contains("Muster 0.2 or later"),
         "{}",
@@ -172,7 +172,7 @@ fn a_node_that_went_back_while_the_others_went_on_is_told_so_and_ends() {
     let node = &mut cluster.nodes[2];
     play_next(node, false);
     node.launch();
-    assert!(!node.wait_for_end(LIMIT).success());
+    assert_eq!(node.wait_for_end(LIMIT).code(), Some(1));
     assert!(node.log().contains("start Muster 0.2 or later"), "{}", node.log());
     play_next(node, true);
     node.start();

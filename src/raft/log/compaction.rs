@@ -90,3 +90,33 @@ async fn act(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::raft::node_test::alone;
+    use crate::raft::offline::folder::Nobody;
+
+    #[tokio::test]
+    async fn a_crowded_disk_has_older_snapshots_sent_no_further() {
+        let root = tempfile::tempdir().unwrap();
+        let node = alone(root.path(), Arc::new(Nobody)).await;
+        let folder = node.state().folder();
+        let [older, newest] = [1, 2].map(|index| root.path().join(format!("snapshots/{index:020}.snap")));
+        for path in [&older, &newest] {
+            std::fs::write(path, "").unwrap();
+        }
+        let (old, new) = (folder.send(&older), folder.send(&newest));
+        let verdict = Verdict { limit: u64::MAX, ..Verdict::default() };
+        act(node.raft(), &node.log, node.state(), 0, verdict).await.unwrap();
+        assert!(old.stopped().now_or_never().is_none());
+        act(node.raft(), &node.log, node.state(), 0, Verdict { crowded: true, ..verdict }).await.unwrap();
+        assert!(old.stopped().now_or_never().is_some());
+        assert!(new.stopped().now_or_never().is_none(), "the newest is sent to its end");
+        node.stop().await;
+    }
+}

@@ -427,6 +427,31 @@ mod tests {
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
     }
 
+    #[tokio::test]
+    async fn an_entry_that_is_not_understood_stops_the_node_before_any_of_it_takes_effect() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path().to_path_buf()).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let mut state = StateMachine::open(folder, Memory::from(10), Arc::new(Nobody), metrics).unwrap();
+        let key = crate::keyspace::Key::parse(b"/a").unwrap();
+        let set = Command::Set { key, dir: false, content: crate::keyspace::Content::default() };
+        let understood = batch::encode(&[set], CURRENT).unwrap();
+        // A command of a kind that nobody knows behind one that everybody does; and a batch of a later version.
+        let unknown = [&understood[..], &[2, 0, 0, 0, 0xff, 0x01]].concat();
+        let later = [b"\x09\x09", &understood[2..]].concat();
+        for (commands, why) in [(unknown, "kind 255 is not known"), (later, "needs Muster 9.9 or later")] {
+            let log_id = RaftLogId::new(CommittedLeader::new(1), 1);
+            let ticket = Ticket { node: 1, session: 1, seq: 1 };
+            let proposal = Proposal { at: Stamp::default(), ticket, commands: commands.into() };
+            let entry = crate::raft::types::RaftEntry { log_id, payload: EntryPayload::Normal(proposal) };
+            let applied = state.apply(futures_util::stream::iter([Ok((entry, None))])).await;
+            let error = applied.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+            let replica = state.read();
+            assert_eq!((replica.keyspace.index(), replica.keyspace.len(), replica.applied), (0, 0, None));
+        }
+    }
+
     /// Takes the replica's lock for writing whenever it is told of something, as a thread may that registers a watcher.
     #[derive(Default)]
     struct Intruder(std::sync::OnceLock<StateMachine>, Mutex<Vec<bool>>);
