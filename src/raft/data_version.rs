@@ -19,6 +19,10 @@ const WHAT: &str = "data folder";
 /// The number of the form: which files and folders there are. Each of them has one of its own.
 const FORM: u16 = 1;
 
+/// What to do about a data folder that is damaged.
+pub const DAMAGE_ADVICE: &str =
+    "remove this member from the cluster, empty its data folder and add it again, or restore a backup";
+
 /// What lies in the folder of a node that has run.
 const CONTENTS: [&str; 4] = ["log", "state", "snapshots", "watermark"];
 
@@ -33,7 +37,7 @@ pub fn open(data_dir: &Path) -> io::Result<Version> {
             let path = data_dir.join(NAME);
             let what = format!(
                 "{}: damaged: it is missing, though there is data; or a version before 0.1 wrote that, which is not \
-                 read any more; remove this member from the cluster, empty its data folder and add it again",
+                 read any more; {DAMAGE_ADVICE}",
                 path.display()
             );
             Err(io::Error::new(io::ErrorKind::InvalidData, what))

@@ -67,7 +67,7 @@ pub struct PeerMetrics {
 }
 
 impl PeerMetrics {
-    /// Statistics how an AppendEntries that went out at `sent` fared.
+    /// Notes how an AppendEntries that went out at `sent` fared.
     pub fn note(&self, sent: Instant, answered: bool) {
         if answered {
             observe(&self.round_trip, sent.elapsed());
@@ -211,7 +211,7 @@ fn sizes(registry: &Registry, name: &str, help: &str, count: usize) -> prometheu
     registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
 }
 
-/// Statistics how long something took.
+/// Notes how long something took.
 pub fn observe(histogram: &Histogram, took: Duration) {
     histogram.observe(took.as_secs_f64());
 }

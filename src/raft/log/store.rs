@@ -1,5 +1,6 @@
-//! Raft's log: entries and the vote, in the write-ahead log. Both are acknowledged only after they are durable; no async
-//! thread ever waits for the disk.
+//! Raft's log: entries and the vote, in the write-ahead log. Both are acknowledged only after they are durable, and no
+//! async thread waits for their flush. What comes once or rarely does wait: the look at the log's end when raft starts,
+//! and the note of a version that the data folder needs from then on.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -24,6 +25,7 @@ use super::wal::{Opened, SIZES, Told, Wal};
 use crate::format::{self, LOWEST};
 use crate::keyspace::batch;
 use crate::raft::data_version;
+use crate::raft::data_version::DAMAGE_ADVICE;
 use crate::raft::metrics::{Metrics, observe};
 use crate::raft::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
@@ -143,7 +145,7 @@ impl LogStore {
 
     /// Whether raft has run here: then there is a vote, or a leader was followed.
     pub fn has_vote(&self) -> bool {
-        self.0.vote.lock().expect("log store lock poisoned").is_some()
+        lock(&self.0.vote).is_some()
     }
 
     /// Bytes of the segments on disk.
@@ -182,19 +184,13 @@ impl LogStore {
     /// # Errors
     /// The disk fails.
     pub fn append_durably(&self, last: RaftLogId, entries: &[RaftEntry]) -> io::Result<()> {
-        let wait = |work: &dyn Fn(Told) -> io::Result<()>| {
-            let (tell, told) = std::sync::mpsc::channel();
-            // The receiver waits below.
-            work(Box::new(move |result| drop(tell.send(result))))?;
-            told.recv().map_err(|_| io::Error::other("the log's disk thread has ended"))?
-        };
         if self.0.wal.range().1 <= last.index {
             let id = encode(&last)?;
-            wait(&|told| self.0.wal.purge(last.index, id.clone(), told))?;
+            wait(|told| self.0.wal.purge(last.index, id, told))?;
         }
         let encoded = entries.iter().map(|entry| Ok((entry.log_id.index, encode(entry)?)));
         let encoded = encoded.collect::<io::Result<Vec<_>>>()?;
-        wait(&|told| self.0.wal.append(encoded.clone(), told))
+        wait(|told| self.0.wal.append(encoded, told))
     }
 
     /// Makes sure that this process knows the version of an entry, and that the data folder says so before it is there.
@@ -301,13 +297,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("log store lock poisoned")
 }
 
+/// Does `work`, which writes, and waits on this thread until that is durable.
+fn wait(work: impl FnOnce(Told) -> io::Result<()>) -> io::Result<()> {
+    let (tell, told) = std::sync::mpsc::channel();
+    // The receiver waits below.
+    work(Box::new(move |result| drop(tell.send(result))))?;
+    told.recv().map_err(|_| io::Error::other("the log's disk thread has ended"))?
+}
+
 fn lost(data_dir: &Path, what: &str) -> io::Error {
-    let advice =
-        "remove this member from the cluster, empty its data folder and add it again, or restore a backup";
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("damaged log {}/log: {what}; {advice}", data_dir.display()),
-    )
+    let what = format!("damaged log {}/log: {what}; {DAMAGE_ADVICE}", data_dir.display());
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {

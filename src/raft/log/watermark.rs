@@ -79,7 +79,7 @@ impl Watermark {
         self.record
     }
 
-    /// Statistics that records up to `record` are flushed.
+    /// Notes that records up to `record` are flushed.
     ///
     /// # Errors
     /// The disk fails.

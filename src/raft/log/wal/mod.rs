@@ -336,16 +336,14 @@ impl Wal {
         let state = self.state();
         let log = &state.log;
         let count = usize::try_from((upto + 1).saturating_sub(log.first)).unwrap_or(usize::MAX);
+        let count = count.min(log.entries.len());
         let mut bytes = 0;
-        let sizes = log.entries.iter().take(count).map(|place| record::span(place.length as usize) as u64);
-        let last = log.first + count.min(log.entries.len()) as u64;
-        let sizes: Vec<u64> = sizes.collect();
-        let kept = sizes.iter().rev().take_while(|size| {
-            bytes += **size;
+        let kept = log.entries.range(..count).rev().take_while(|place| {
+            bytes += record::span(place.length as usize) as u64;
             bytes <= keep
         });
-        let kept = kept.count() as u64;
-        (last - kept > log.first).then(|| last - kept - 1)
+        let first_kept = log.first + (count - kept.count()) as u64;
+        (first_kept > log.first).then(|| first_kept - 1)
     }
 }
 

@@ -16,6 +16,7 @@ use super::record;
 use super::record::{End, Found, Kind};
 use super::segment::{FOLDER, base_name, file_name};
 use crate::format::Unusable;
+use crate::raft::data_version::DAMAGE_ADVICE;
 use crate::raft::log::medium;
 use crate::raft::log::medium::Medium;
 use crate::raft::log::watermark::Watermark;
@@ -80,9 +81,8 @@ pub struct Recovered {
 
 /// An error that names the file and what to do.
 fn damaged(path: &Path, what: impl std::fmt::Display) -> io::Error {
-    let advice =
-        "remove this member from the cluster, empty its data folder and add it again, or restore a backup";
-    io::Error::new(io::ErrorKind::InvalidData, format!("damaged log {}: {what}; {advice}", path.display()))
+    let what = format!("damaged log {}: {what}; {DAMAGE_ADVICE}", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// The log ends before a record that was flushed, although nothing that it holds shows that.
