@@ -7,12 +7,20 @@ use std::time::{Duration, Instant};
 /// So long after something was said it is not said again.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// Kinds that are told apart; when there are more, those that were said longest ago are forgotten, and said anew.
+/// Kinds that are told apart. While so many are remembered, all others count as one more: who chooses the kinds cannot
+/// fill the log by choosing many.
 const MOST_KINDS: usize = 64;
 
 /// Decides when to say something that repeats itself. Kinds of it, by their key, are counted each for itself.
 #[derive(Debug)]
-pub struct Repeats<K = ()>(Mutex<BTreeMap<K, Said>>);
+pub struct Repeats<K = ()>(Mutex<State<K>>);
+
+#[derive(Debug)]
+struct State<K> {
+    kinds: BTreeMap<K, Said>,
+    /// All kinds that there was no room for.
+    others: Option<Said>,
+}
 
 #[derive(Debug)]
 struct Said {
@@ -21,10 +29,26 @@ struct Said {
     kept_back: u64,
 }
 
+impl Said {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < SAY_EVERY
+    }
+
+    /// Counts one more, and tells whether to say it.
+    fn again(&mut self, now: Instant) -> Option<u64> {
+        if self.is_recent(now) {
+            self.kept_back += 1;
+            return None;
+        }
+        self.at = now;
+        Some(std::mem::take(&mut self.kept_back))
+    }
+}
+
 impl<K> Repeats<K> {
     /// Nothing has been said.
     pub const fn new() -> Self {
-        Self(Mutex::new(BTreeMap::new()))
+        Self(Mutex::new(State { kinds: BTreeMap::new(), others: None }))
     }
 }
 
@@ -35,27 +59,42 @@ impl<K> Default for Repeats<K> {
 }
 
 impl<K: Ord + Clone> Repeats<K> {
-    /// Counts one of this `kind`, and tells whether to say it: then with how many were kept back since the last time.
+    /// Counts one of this `kind`, and tells whether to say it: then with how many were kept back since the last time. When
+    /// more kinds come than are told apart, that is how many of all the others.
     pub fn say(&self, kind: &K) -> Option<u64> {
         self.say_at(kind, Instant::now())
     }
 
     fn say_at(&self, kind: &K, now: Instant) -> Option<u64> {
-        let mut all = self.0.lock().expect("repeats lock poisoned");
-        if let Some(said) = all.get_mut(kind) {
-            if now.saturating_duration_since(said.at) < SAY_EVERY {
-                said.kept_back += 1;
-                return None;
+        let mut state = self.0.lock().expect("repeats lock poisoned");
+        let State { kinds, others } = &mut *state;
+        if let Some(said) = kinds.get_mut(kind) {
+            return said.again(now);
+        }
+        if kinds.len() >= MOST_KINDS {
+            // What is due to be said anew makes room; what was kept back of it is told with the others.
+            let mut kept_back = 0;
+            kinds.retain(|_, said| {
+                let stays = said.is_recent(now);
+                kept_back += if stays { 0 } else { said.kept_back };
+                stays
+            });
+            if kept_back > 0 {
+                others.get_or_insert(Said { at: now, kept_back: 0 }).kept_back += kept_back;
             }
-            said.at = now;
-            return Some(std::mem::take(&mut said.kept_back));
         }
-        if all.len() >= MOST_KINDS {
-            let oldest = all.iter().min_by_key(|(_, said)| said.at).map(|(kind, _)| kind.clone());
-            oldest.and_then(|kind| all.remove(&kind));
+        let first = Said { at: now, kept_back: 0 };
+        if kinds.len() < MOST_KINDS {
+            kinds.insert(kind.clone(), first);
+            return Some(0);
         }
-        all.insert(kind.clone(), Said { at: now, kept_back: 0 });
-        Some(0)
+        match others {
+            Some(said) => said.again(now),
+            None => {
+                *others = Some(first);
+                Some(0)
+            }
+        }
     }
 }
 
@@ -73,13 +112,37 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_others_choose_take_no_more_room_than_there_is() {
+    fn kinds_that_others_choose_take_no_more_room_than_there_is_and_do_not_fill_the_log() {
         let (repeats, start) = (Repeats::new(), Instant::now());
-        for kind in 0..10_000_u64 {
-            let now = start + Duration::from_millis(kind);
-            assert_eq!(repeats.say_at(&kind, now), Some(0));
+        let mut said = 0;
+        let mut told = 0;
+        for kind in 0..30_000_u64 {
+            let now = start + Duration::from_millis(4 * kind);
+            if let Some(kept_back) = repeats.say_at(&kind, now) {
+                said += 1;
+                told += kept_back;
+            }
         }
-        assert_eq!(repeats.0.lock().unwrap().len(), MOST_KINDS);
-        assert_eq!(repeats.say_at(&9_999, start), None, "the newest are known");
+        // Within two minutes: as many as are told apart, twice, and one for all others each time.
+        assert_eq!(said, 2 * (MOST_KINDS + 1));
+        let state = repeats.0.lock().unwrap();
+        assert_eq!(state.kinds.len(), MOST_KINDS);
+        let kept_back = state.others.as_ref().map_or(0, |others| others.kept_back);
+        assert_eq!(said as u64 + told + kept_back, 30_000, "none is forgotten");
+    }
+
+    #[test]
+    fn what_was_kept_back_of_a_kind_that_makes_room_is_told_with_the_others() {
+        let (repeats, start) = (Repeats::new(), Instant::now());
+        for kind in 0..MOST_KINDS {
+            assert_eq!((repeats.say_at(&kind, start), repeats.say_at(&kind, start)), (Some(0), None));
+        }
+        assert_eq!(repeats.say_at(&1000, start), Some(0));
+        let later = start + SAY_EVERY;
+        assert_eq!(repeats.say_at(&1001, later), Some(0), "there is room again");
+        for kind in 0..MOST_KINDS - 1 {
+            assert_eq!(repeats.say_at(&kind, later), Some(0));
+        }
+        assert_eq!(repeats.say_at(&1002, later), Some(MOST_KINDS as u64));
     }
 }
