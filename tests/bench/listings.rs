@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::client::put;
 use crate::load::{self, Until};
-use crate::servers::Cluster;
+use crate::servers::{Cluster, Kind};
 
 /// Keys below the directory.
 const KEYS: usize = 150_000;
@@ -63,9 +63,13 @@ pub fn measure(cluster: &mut Cluster) -> Vec<f64> {
         (with, watcher.join().expect("the watcher ended"))
     });
     let came = (0..3).map(|place| changes(cluster, place) - before[place]).fold(0.0, f64::max);
+    let read = read.into_inner();
+    if cluster.kind == Kind::Muster {
+        assert_eq!(with.failed, 0, "writes were refused beside the readers");
+        assert!(read >= READERS, "{read} listings were read by {READERS} readers");
+    }
     eprintln!(
-        "{} listings read; PUT p99 {:.2} ms without, {:.2} ms with; {} of {} failed",
-        read.into_inner(),
+        "{read} listings read; PUT p99 {:.2} ms without, {:.2} ms with; {} of {} failed",
         without.quantile(0.99),
         with.quantile(0.99),
         with.failed,

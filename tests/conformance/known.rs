@@ -1,9 +1,6 @@
-//! Where we answer otherwise than etcd on purpose. Each entry is shown on both servers, so that the table stays true; the
-//! manual has the same list (`contrib/doc/store.md`).
-//!
-//! Not visible on one node, and so not here: reads are linearizable unless they say `quorum=false`, more events are kept
-//! than the last 1000, keys run out within 50 ms instead of 500 ms, and a stream whose reader falls behind goes on
-//! from the history or is closed, instead of going silent.
+//! Where we answer otherwise than etcd on purpose, as far as one request to one node shows it. Each entry is shown on both
+//! servers, so that the table stays true. The manual (`contrib/doc/store.md`) tells of these in its own words, and of what
+//! takes more to show: of members, of users, of how recent a read is, of how much is remembered, and of slow readers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
