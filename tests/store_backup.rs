@@ -307,7 +307,10 @@ fn a_restore_that_is_not_finished_changes_nothing_even_when_all_nodes_are_killed
     let wrong = format!("/commit?chunks=1&chain={}", "0".repeat(64));
     let missing = format!("/commit?chunks=2&chain={chain}");
     for (method, rest, body, status) in [
-        ("PUT", "/2", &b""[..], 409),
+        ("POST", "?version=0.1", &b""[..], 200),
+        ("POST", "?version=9.9", b"", 409),
+        ("POST", "?version=x", b"", 400),
+        ("PUT", "/2", b"", 409),
         ("PUT", "/x", b"", 400),
         ("POST", "/commit?chunks=1", b"", 400),
         ("GET", "", b"", 405),

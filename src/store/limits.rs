@@ -32,6 +32,10 @@ pub const PIECE_BYTES: usize = 64 << 10;
 /// bytes may be escaped by six.
 const LARGE_ANSWER_BYTES: u32 = 192 << 10;
 
+/// Bytes that were overwritten or removed and may still be in memory for answers and backups that are on their way, all of
+/// them together: those that began earlier are given up.
+pub const KEPT_BYTES: u64 = 512 << 20;
+
 /// Bytes of large answers that may be on their way.
 const LARGE_ANSWERS_BYTES: usize = 96 << 20;
 
@@ -73,7 +77,14 @@ pub enum Place {
 
 /// A place that is free again when this is dropped.
 #[derive(Debug)]
-pub struct Room(#[expect(dead_code, reason = "it is only held")] OwnedSemaphorePermit);
+pub struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    /// Takes in more of the same.
+    pub fn add(&mut self, more: Self) {
+        self.0.merge(more.0);
+    }
+}
 
 impl Limits {
     /// Limits for a process that may have so many files open and is to serve at most so many connections.
@@ -118,10 +129,16 @@ impl Limits {
         (self.most_connections - self.connections.available_permits(), self.most_connections)
     }
 
-    /// Room for a request's body of so many bytes; `None` when there was none for too long.
+    /// Room for so many bytes of a request's body that has none yet; `None` when there was none for too long.
     pub async fn body(&self, bytes: usize) -> Option<Room> {
         let bytes = u32::try_from(bytes.min(BODY_BYTES)).unwrap_or(u32::MAX);
         within(self.bodies.clone().acquire_many_owned(bytes)).await
+    }
+
+    /// More room for a body that has some; `None` when there is none now.
+    pub fn more_of_body(&self, bytes: usize) -> Option<Room> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.bodies.clone().try_acquire_many_owned(bytes).ok().map(Room)
     }
 
     /// Room for one more large answer; `None` when there is none now.

@@ -9,6 +9,7 @@ mod limits;
 pub mod log_level;
 mod members;
 mod metrics;
+mod pace;
 mod passwords;
 mod pending;
 mod propose;
@@ -270,7 +271,7 @@ impl Store {
     ///
     /// # Errors
     /// The disk fails; in words.
-    fn figures(&self) -> Result<Vec<u8>, String> {
+    fn metrics_text(&self) -> Result<Vec<u8>, String> {
         self.pending.metrics.gauges.text(self)
     }
 

@@ -53,7 +53,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// A pending for run `session` of member `node`, at which up to `watchers` may wait.
+    /// Nothing is pending yet in run `session` of member `node`, at which up to `watchers` may wait.
     ///
     /// # Errors
     /// The system has no thread left.

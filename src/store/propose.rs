@@ -216,6 +216,10 @@ impl Batcher {
             Ok(encoded) => encoded.into(),
             Err(error) => {
                 tracing::error!(%error, "a batch of commands cannot be encoded");
+                for waiter in waiters {
+                    // It may have gone.
+                    let _ = waiter.send(Err(StoreError::Unwilling(error.to_string())));
+                }
                 return;
             }
         };

@@ -1,5 +1,7 @@
 //! Reading a request's body up to its limit, and what becomes of a body that nobody wanted.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -10,12 +12,13 @@ use futures_util::future::Ready;
 use futures_util::{Stream, StreamExt, stream};
 use hyper::body::{Body, Frame, Incoming};
 use tokio::time::{Instant, Sleep};
-use warp::http::HeaderMap;
 use warp::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
+use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
 use super::answer::ApiError;
 use crate::store::limits::{Limits, Room, SMALL_BODY_BYTES};
+use crate::store::pace::Pace;
 
 /// Go's limit for forms: this many bytes pass, one more does not.
 pub const LIMIT_BYTES: usize = 10 << 20;
@@ -23,22 +26,21 @@ pub const LIMIT_BYTES: usize = 10 << 20;
 /// Up to so many unread bytes are read and forgotten so that the connection can go on, as in Go's server.
 const FORGET_BYTES: usize = 256 << 10;
 
-/// How long a client may be waited for altogether until it has sent a whole body, and so much more for what it has sent
-/// that [`LEAST_SPEED`] is enough: a large body keeps room from others meanwhile.
+/// How long a client that sends a body may be waited for before it counts that it is slower than the least speed.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The least speed of a client that sends a body, in bytes a second, after [`BODY_PATIENCE`].
-const LEAST_SPEED: u32 = 64 << 10;
+/// The room that a large body takes at first. It takes more as it comes, about twice of what has come.
+const FIRST_ROOM_BYTES: usize = 64 << 10;
 
 /// A request's body, piece by piece.
 pub trait Pieces: Stream<Item = Result<Self::Piece, Self::Fault>> + Send {
     /// Some of its bytes.
     type Piece: Buf + Send;
     /// Why there are no more.
-    type Fault: Send;
+    type Fault: Error + Send + 'static;
 }
 
-impl<S, B: Buf + Send, E: Send> Pieces for S
+impl<S, B: Buf + Send, E: Error + Send + 'static> Pieces for S
 where
     S: Stream<Item = Result<B, E>> + Send,
 {
@@ -50,7 +52,7 @@ where
 pub fn pieces<B>(mut body: B) -> impl Pieces + Unpin
 where
     B: Body<Data = Bytes> + Send + Unpin,
-    B::Error: Send,
+    B::Error: Error + Send + 'static,
 {
     stream::poll_fn(move |context| {
         loop {
@@ -67,31 +69,55 @@ where
 }
 
 /// A body and the room that it takes; keep both until the body is no longer needed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Whole {
     /// The body.
     pub bytes: Vec<u8>,
-    _room: Option<Room>,
+    room: Option<Room>,
 }
 
 /// Why a body was not read whole.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Broken {
     /// It has more bytes than it may have.
     TooLarge,
-    /// It broke off or took too long.
+    /// It broke off.
     Cut,
-    /// Who sends it may not.
-    Denied(ApiError),
+    /// It took too long.
+    Late,
     /// Too much is under way.
     Busy,
+}
+
+impl Broken {
+    /// The status that says so, where etcd has no other, and the words for what is not the fault of the request.
+    pub fn status(&self) -> (StatusCode, Option<&'static str>) {
+        match self {
+            Self::TooLarge | Self::Cut => (StatusCode::BAD_REQUEST, None),
+            Self::Late => (StatusCode::REQUEST_TIMEOUT, Some("the body of the request took too long")),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Some("too many large requests are under way")),
+        }
+    }
+}
+
+/// Why a body was not read whole, or is not wanted.
+enum Stop<D> {
+    Broken(Broken),
+    /// Who sends it may not.
+    Denied(D),
+}
+
+impl<D> From<Broken> for Stop<D> {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
 }
 
 /// The whole body, of up to [`LIMIT_BYTES`].
 ///
 /// # Errors
-/// 210 when it is too large or breaks off, 300 when too many large ones are under way.
-pub async fn read(body: impl Pieces, headers: &HeaderMap, limits: &Limits) -> Result<Whole, ApiError> {
+/// See [`Broken`].
+pub async fn read(body: impl Pieces, headers: &HeaderMap, limits: &Limits) -> Result<Whole, Broken> {
     up_to(body, LIMIT_BYTES, headers, limits).await
 }
 
@@ -99,28 +125,34 @@ pub async fn read(body: impl Pieces, headers: &HeaderMap, limits: &Limits) -> Re
 /// wanted; of a small one that is never asked.
 ///
 /// # Errors
-/// As [`read`], and what `admit` says.
+/// 210 when it is too large, breaks off or takes too long, 300 when too many large ones are under way, and what `admit`
+/// says.
 pub async fn read_if(
     body: impl Pieces,
     headers: &HeaderMap,
     limits: &Limits,
     admit: impl Future<Output = Result<(), ApiError>> + Send,
 ) -> Result<Whole, ApiError> {
-    let admit = Some(admit);
-    take(body, LIMIT_BYTES, Some((announced(headers, LIMIT_BYTES), limits)), admit).await.map_err(refusal)
+    let room = Some((announced(headers, LIMIT_BYTES), limits));
+    take(body, LIMIT_BYTES, room, Some(admit)).await.map_err(|stop| match stop {
+        Stop::Broken(Broken::TooLarge) => ApiError::request(210, "http: POST too large"),
+        Stop::Broken(Broken::Cut | Broken::Late) => ApiError::request(210, "unexpected EOF"),
+        Stop::Broken(Broken::Busy) => ApiError::busy(),
+        Stop::Denied(why) => why,
+    })
 }
 
 /// The whole body, of `limit` bytes at most.
 ///
 /// # Errors
-/// As [`read`].
+/// See [`Broken`].
 pub async fn up_to(
     body: impl Pieces,
     limit: usize,
     headers: &HeaderMap,
     limits: &Limits,
-) -> Result<Whole, ApiError> {
-    take(body, limit, Some((announced(headers, limit), limits)), CHECKED).await.map_err(refusal)
+) -> Result<Whole, Broken> {
+    checked(take(body, limit, Some((announced(headers, limit), limits)), CHECKED).await)
 }
 
 /// How many bytes a body will have at most, as far as its head says.
@@ -129,37 +161,35 @@ fn announced(headers: &HeaderMap, limit: usize) -> usize {
     length.unwrap_or(limit).min(limit)
 }
 
-fn refusal(broken: Broken) -> ApiError {
-    match broken {
-        Broken::TooLarge => ApiError::request(210, "http: POST too large"),
-        Broken::Cut => ApiError::request(210, "unexpected EOF"),
-        Broken::Busy => ApiError::busy(),
-        Broken::Denied(why) => why,
-    }
-}
-
 /// Whoever sends the body may: that has been checked.
-const CHECKED: Option<Ready<Result<(), ApiError>>> = None;
+const CHECKED: Option<Ready<Result<(), Infallible>>> = None;
+
+fn checked(result: Result<Whole, Stop<Infallible>>) -> Result<Whole, Broken> {
+    result.map_err(|stop| match stop {
+        Stop::Broken(broken) => broken,
+        Stop::Denied(never) => match never {},
+    })
+}
 
 /// The whole body of a request that is always small.
 ///
 /// # Errors
-/// It has more than `limit` bytes, or breaks off.
+/// It has more than `limit` bytes, breaks off, or takes too long.
 pub async fn read_up_to(body: impl Pieces, limit: usize) -> Result<Vec<u8>, Broken> {
-    take(body, limit, None, CHECKED).await.map(|whole| whole.bytes)
+    checked(take(body, limit, None, CHECKED).await).map(|whole| whole.bytes)
 }
 
 /// Reads the body. What is not taken is passed over up to [`LIMIT_BYTES`], because a client that is still sending does
 /// not look for an answer.
-async fn take(
+async fn take<D>(
     body: impl Pieces,
     limit: usize,
     room: Option<(usize, &Limits)>,
-    admit: Option<impl Future<Output = Result<(), ApiError>> + Send>,
-) -> Result<Whole, Broken> {
+    admit: Option<impl Future<Output = Result<(), D>> + Send>,
+) -> Result<Whole, Stop<D>> {
     let mut body = std::pin::pin!(body);
     let result = gather(&mut body, limit, room, admit).await;
-    if matches!(result, Err(Broken::TooLarge | Broken::Busy | Broken::Denied(_))) {
+    if !matches!(result, Ok(_) | Err(Stop::Broken(Broken::Cut | Broken::Late))) {
         let mut passed = 0;
         while passed < LIMIT_BYTES
             && let Some(Ok(piece)) = body.next().await
@@ -170,30 +200,38 @@ async fn take(
     result
 }
 
-/// Room is asked for once, for the length that was announced: who holds some and waits for more could wait for ever.
-async fn gather(
+/// Room is taken as the body comes: one that is announced and does not come keeps none from others. It is waited for at
+/// first, by who has none; who has some is told that there is no more, because it could wait for ever for another that
+/// waits as well.
+async fn gather<D>(
     body: &mut (impl Pieces + Unpin),
     limit: usize,
     room: Option<(usize, &Limits)>,
-    admit: Option<impl Future<Output = Result<(), ApiError>> + Send>,
-) -> Result<Whole, Broken> {
-    let mut whole = Whole { bytes: Vec::new(), _room: None };
-    let mut admit = admit;
+    admit: Option<impl Future<Output = Result<(), D>> + Send>,
+) -> Result<Whole, Stop<D>> {
+    let mut whole = Whole::default();
+    let (mut admit, mut held) = (admit, 0);
     while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|_| Broken::Cut)?;
+        let mut piece = piece.map_err(|fault| if is_late(&fault) { Broken::Late } else { Broken::Cut })?;
         let size = whole.bytes.len() + piece.remaining();
         if size > limit {
-            return Err(Broken::TooLarge);
+            return Err(Broken::TooLarge.into());
         }
         if let Some((length, limits)) = room
-            && whole._room.is_none()
-            && size > SMALL_BODY_BYTES
+            && size > SMALL_BODY_BYTES.max(held)
         {
-            if let Some(admit) = admit.take() {
-                admit.await.map_err(Broken::Denied)?;
+            let wanted = FIRST_ROOM_BYTES.max(2 * held).min(length).max(size);
+            match &mut whole.room {
+                Some(room) => room.add(limits.more_of_body(wanted - held).ok_or(Broken::Busy)?),
+                None => {
+                    if let Some(admit) = admit.take() {
+                        admit.await.map_err(Stop::Denied)?;
+                    }
+                    whole.room = Some(limits.body(wanted).await.ok_or(Broken::Busy)?);
+                }
             }
-            whole._room = Some(limits.body(length).await.ok_or(Broken::Busy)?);
-            whole.bytes.reserve_exact(length.saturating_sub(whole.bytes.len()));
+            held = wanted;
+            whole.bytes.reserve_exact(wanted - whole.bytes.len());
         }
         while piece.has_remaining() {
             let chunk = piece.chunk();
@@ -210,41 +248,35 @@ pub struct Unread<'a, S> {
     stream: Pin<&'a mut S>,
     begun: bool,
     ended: bool,
-    pace: Pace,
+    watch: Stopwatch,
 }
 
 /// How fast a body comes.
-#[derive(Default)]
-struct Pace {
-    /// Bytes that have come.
-    came: usize,
-    /// How long the client was waited for.
-    waited: Duration,
-    /// Runs while it is, and since when: most bodies have come already, and need none.
+struct Stopwatch {
+    pace: Pace,
+    /// Runs while the client is waited for, and since when: most bodies have come already, and need none.
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Pace {
+impl Stopwatch {
+    fn new() -> Self {
+        Self { pace: Pace::new(BODY_PATIENCE), timer: None }
+    }
+
     /// So many bytes have come.
     fn note(&mut self, bytes: usize) {
         if let Some((since, _)) = self.timer.take() {
-            self.waited += since.elapsed();
+            self.pace.waited(since.elapsed());
         }
-        self.came += bytes;
+        self.pace.took(bytes);
     }
 
     /// Nothing is there: ready when it was waited for too long.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let left = patience(self.came).saturating_sub(self.waited);
-        let begin = || (Instant::now(), Box::pin(tokio::time::sleep(left)));
+        let begin = || (Instant::now(), Box::pin(tokio::time::sleep(self.pace.left())));
         let (_, timer) = self.timer.get_or_insert_with(begin);
         timer.as_mut().poll(context)
     }
-}
-
-/// How long a client may be waited for that has sent so many bytes.
-fn patience(came: usize) -> Duration {
-    BODY_PATIENCE + Duration::from_secs(1) * u32::try_from(came).unwrap_or(u32::MAX) / LEAST_SPEED
 }
 
 /// Why a body has no more pieces.
@@ -254,14 +286,25 @@ pub enum Fault<E> {
     #[error("the body of a request broke off")]
     Broken(#[source] E),
     /// It took too long.
-    #[error("the body of a request took too long")]
-    Late,
+    #[error("the body of a request did not come")]
+    Late(#[source] Late),
+}
+
+/// A body took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the body of a request took too long")]
+pub struct Late;
+
+/// Whether that is why, however often it was wrapped on the way.
+fn is_late(fault: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(fault), |fault: &&(dyn Error + 'static)| (*fault).source())
+        .any(|fault| fault.is::<Late>())
 }
 
 impl<'a, S> Unread<'a, S> {
     /// A body that nobody has read from yet.
     pub fn new(stream: Pin<&'a mut S>) -> Self {
-        Self { stream, begun: false, ended: false, pace: Pace::default() }
+        Self { stream, begun: false, ended: false, watch: Stopwatch::new() }
     }
 }
 
@@ -276,29 +319,47 @@ impl<S: Pieces> Stream for Unread<'_, S> {
         if let Poll::Ready(next) = self.stream.as_mut().poll_next(context) {
             self.ended = matches!(next, None | Some(Err(_)));
             let came = next.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Buf::remaining);
-            self.pace.note(came);
+            self.watch.note(came);
             return Poll::Ready(next.map(|piece| piece.map_err(Fault::Broken)));
         }
-        ready!(self.pace.poll_late(context));
-        Poll::Ready(Some(Err(Fault::Late)))
+        ready!(self.watch.poll_late(context));
+        Poll::Ready(Some(Err(Fault::Late(Late))))
+    }
+}
+
+/// Whether the connection can be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing of the request is left.
+    Gone,
+    /// The connection ends with the answer.
+    Left,
+}
+
+impl Rest {
+    /// Has an answer say so.
+    pub fn mark(self, response: &mut Response) {
+        if self == Self::Left {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 }
 
 impl<S: Pieces> Unread<'_, S> {
-    /// Reads what the page left unread. When that is too much or takes too long, or the client still waits to be asked for
-    /// it, `response` says that the connection ends.
-    pub async fn forget(mut self, headers: &HeaderMap, response: &mut Response) {
+    /// Reads what is left unread. It is left when that is too much or takes too long, or when the client still waits to
+    /// be asked for it.
+    pub async fn forget(&mut self, headers: &HeaderMap) -> Rest {
         let empty = headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
         let waits = !self.begun && !empty && headers.contains_key(EXPECT);
         let mut left = FORGET_BYTES;
         while !waits && left > 0 {
             match self.next().await {
-                None => return,
+                None => return Rest::Gone,
                 Some(Ok(piece)) => left = left.saturating_sub(piece.remaining()),
                 Some(Err(_)) => break,
             }
         }
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Rest::Left
     }
 }
 
@@ -310,23 +371,24 @@ struct LentBody {
     body: Incoming,
     begun: bool,
     ended: bool,
-    pace: Pace,
+    watch: Stopwatch,
 }
 
 impl Lent {
     /// Lends `body` to whoever gets a clone.
     pub fn new(body: Incoming) -> Self {
-        Self(Arc::new(Mutex::new(LentBody { body, begun: false, ended: false, pace: Pace::default() })))
+        Self(Arc::new(Mutex::new(LentBody { body, begun: false, ended: false, watch: Stopwatch::new() })))
     }
 
-    /// As [`Unread::forget`]; the page must have answered.
+    /// As [`Unread::forget`], after the page has answered.
     pub async fn forget(self, headers: &HeaderMap, response: &mut Response) {
         let (begun, ended) = {
             let lent = self.0.lock().expect("lent body lock poisoned");
             (lent.begun, lent.ended)
         };
         let mut rest = pin!(pieces(self));
-        Unread { stream: rest.as_mut(), begun, ended, pace: Pace::default() }.forget(headers, response).await;
+        let mut rest = Unread { stream: rest.as_mut(), begun, ended, watch: Stopwatch::new() };
+        rest.forget(headers).await.mark(response);
     }
 }
 
@@ -347,51 +409,14 @@ impl Body for Lent {
             lent.ended = matches!(next, None | Some(Err(_)));
             let data = next.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             let came = data.map_or(0, Bytes::len);
-            lent.pace.note(came);
+            lent.watch.note(came);
             return Poll::Ready(next.map(|frame| frame.map_err(Fault::Broken)));
         }
-        ready!(lent.pace.poll_late(context));
-        Poll::Ready(Some(Err(Fault::Late)))
+        ready!(lent.watch.poll_late(context));
+        Poll::Ready(Some(Err(Fault::Late(Late))))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-    use warp::Reply;
-
-    async fn left_open(pieces: usize, expect: bool, read_all: bool) -> bool {
-        let body = stream::iter((0..pieces).map(|_| Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 10]))));
-        let mut body = std::pin::pin!(body);
-        let mut body = Unread::new(body.as_mut());
-        if read_all {
-            read(&mut body, &HeaderMap::new(), &Limits::new(1000, 1).unwrap()).await.unwrap();
-        }
-        let headers =
-            HeaderMap::from_iter(expect.then(|| (EXPECT, HeaderValue::from_static("100-continue"))));
-        let mut response = warp::reply().into_response();
-        body.forget(&headers, &mut response).await;
-        !response.headers().contains_key(CONNECTION)
-    }
-
-    #[tokio::test]
-    async fn a_connection_goes_on_behind_a_body_that_was_read_or_is_small() {
-        assert!(left_open(0, false, false).await);
-        assert!(left_open(200, false, false).await);
-        assert!(left_open(1000, true, true).await);
-        assert!(!left_open(300, false, false).await, "too much to read for nothing");
-        assert!(!left_open(1, true, false).await, "the client does not send it unless it is asked");
-    }
-
-    #[test]
-    fn a_client_that_drips_is_waited_for_as_one_that_sends_nothing_and_a_steady_one_longer() {
-        assert_eq!(patience(0), BODY_PATIENCE);
-        assert!(patience(1000) < BODY_PATIENCE + Duration::from_millis(20));
-        for seconds in 1..200 {
-            let came = LEAST_SPEED as usize * seconds as usize;
-            assert_eq!(patience(came), BODY_PATIENCE + Duration::from_secs(seconds));
-        }
-    }
-}
+#[path = "body_test.rs"]
+mod tests;

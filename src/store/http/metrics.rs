@@ -24,7 +24,7 @@ pub enum Route {
     Auth,
     /// `/health`.
     Health,
-    /// HttpMetrics, settings at run time, version.
+    /// Metrics, settings at run time, version.
     Admin,
     /// Anything else.
     Other,
@@ -65,7 +65,7 @@ pub struct HttpMetrics {
     pub refused: IntCounter,
     /// Connections closed because the head of a request took too long.
     pub head_timeouts: IntCounter,
-    /// Connections closed because the reader of a large answer was too slow.
+    /// Connections closed because the reader of a large answer was too slow for it to be kept.
     pub slow_readers: IntCounter,
     /// Requests that were refused because too much was under way.
     pub busy: IntCounter,

@@ -11,11 +11,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 use warp::Reply;
 use warp::http::request::Parts;
-use warp::http::{Method, Uri};
+use warp::http::{HeaderMap, Method, Uri};
 use warp::reply::Response;
 
 use super::answer::{not_found, with_cors};
 use super::body::{Lent, Pieces, Unread, pieces};
+use super::go::form::has_form_body;
 use super::go::path;
 use super::head::Head;
 use super::pages::{auth, keys, members};
@@ -81,15 +82,24 @@ impl Router {
     ) -> Response {
         let mut body = pin!(pieces(body));
         let mut body = Unread::new(body.as_mut());
+        let (headers, mut rest) = (&parts.headers, None);
         let mut response = match path {
             Ok(path) => {
+                if !is_read(&parts.method, &path, headers) {
+                    // Before the page is made, which may hold something that others wait for.
+                    rest = Some(body.forget(headers).await);
+                }
                 let query = parts.uri.query().unwrap_or_default();
-                let head = Head { method: &parts.method, path: &path, query, headers: &parts.headers };
+                let head = Head { method: &parts.method, path: &path, query, headers };
                 direct_page(&self.api, head, &mut body).await
             }
             Err(answer) => *answer,
         };
-        body.forget(&parts.headers, &mut response).await;
+        let rest = match rest {
+            Some(rest) => rest,
+            None => body.forget(headers).await,
+        };
+        rest.mark(&mut response);
         response
     }
 
@@ -124,6 +134,14 @@ fn is_direct(path: &[u8]) -> bool {
     let begins =
         |prefix: &[u8]| path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
     [&b"/v2/keys"[..], b"/v2/auth", b"/v2/members"].into_iter().any(begins)
+}
+
+/// Whether a page that is no filter looks at the body of such a request.
+fn is_read(method: &Method, path: &[u8], headers: &HeaderMap) -> bool {
+    match *method {
+        Method::GET | Method::HEAD | Method::DELETE => false,
+        _ => !path.starts_with(b"/v2/keys") || has_form_body(method, headers).0,
+    }
 }
 
 /// The answer of a page that is no filter, at a clean path.

@@ -28,7 +28,7 @@ pub fn routes(
     let alone = machines(api)
         .or(stats(api))
         .unify()
-        .or(figures(api))
+        .or(condition(api))
         .unify()
         .or(log_level(api))
         .unify()
@@ -58,7 +58,7 @@ fn stats(api: &Arc<Api>) -> Pages {
 }
 
 /// How the node is, in etcd's words and for those who watch over it.
-fn figures(api: &Arc<Api>) -> Pages {
+fn condition(api: &Arc<Api>) -> Pages {
     let version = warp::path!("version").and(get(warp::any().map(info::version)));
     let health = with(api).then(async |api: Arc<Api>| info::health(&api.store).await);
     let variables = with(api).map(|api: Arc<Api>| admin::variables(&api.store));

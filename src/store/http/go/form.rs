@@ -11,32 +11,60 @@ use crate::store::http::answer::ApiError;
 /// Go's complaint about the separator of old.
 const SEMICOLON: &str = "invalid semicolon separator in query";
 
-/// The fields that mean something. Others are checked and forgotten, however many there are.
-const KNOWN: [&[u8]; 19] = [
-    b"value",
-    b"dir",
-    b"ttl",
-    b"prevExist",
-    b"prevValue",
-    b"prevIndex",
-    b"refresh",
-    b"noValueOnSuccess",
-    b"recursive",
-    b"sorted",
-    b"quorum",
-    b"wait",
-    b"waitIndex",
-    b"stream",
-    b"to",
-    b"force",
-    b"size",
-    b"chunks",
-    b"chain",
-];
+/// A field that means something on some page. Others are checked and forgotten, however many there are; and as a page asks
+/// by this alone, none is forgotten that it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field(&'static str);
+
+/// Declares the fields and the list of all of them.
+macro_rules! fields {
+    ($($field:ident = $name:literal, $words:literal;)*) => {
+        impl Field {
+            $(#[doc = $words] pub const $field: Self = Self($name);)*
+
+            /// All of them.
+            const ALL: &[Self] = &[$(Self::$field),*];
+        }
+    };
+}
+
+fields! {
+    VALUE = "value", "The new value.";
+    DIR = "dir", "A directory is meant.";
+    TTL = "ttl", "The lifetime, in seconds.";
+    PREV_EXIST = "prevExist", "Whether the key must exist.";
+    PREV_VALUE = "prevValue", "The value that it must have.";
+    PREV_INDEX = "prevIndex", "The index that it must have.";
+    REFRESH = "refresh", "Keep the value and tell no watcher.";
+    NO_VALUE = "noValueOnSuccess", "Answer without nodes.";
+    RECURSIVE = "recursive", "With everything below.";
+    SORTED = "sorted", "In order, which listings always are.";
+    QUORUM = "quorum", "A linearizable read, or explicitly not.";
+    WAIT = "wait", "Wait for a change.";
+    WAIT_INDEX = "waitIndex", "From which index on.";
+    STREAM = "stream", "More than one change.";
+    TO = "to", "Which member is to lead.";
+    FORCE = "force", "Whatever that does to the quorum.";
+    SIZE = "size", "How many members a cluster will have.";
+    CHUNKS = "chunks", "How many chunks a backup has.";
+    CHAIN = "chain", "The checksum of all of them.";
+    VERSION = "version", "The version that is needed to read them.";
+}
+
+impl Field {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+
+    fn of(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|field| field.0.as_bytes() == name)
+    }
+}
 
 /// The fields of body and query, in that order, the first of each name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Form(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct Form(Vec<(Field, Vec<u8>)>);
 
 impl Form {
     /// Parses body and query. `body` is `None` when it is not a form and so not looked at.
@@ -52,8 +80,8 @@ impl Form {
     }
 
     /// The first value of a field.
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(n, _)| n == name.as_bytes()).map(|(_, value)| value.as_slice())
+    pub fn get(&self, field: Field) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_slice())
     }
 }
 
@@ -69,14 +97,13 @@ pub fn has_form_body(method: &Method, headers: &HeaderMap) -> (bool, Result<(), 
 
 /// Adds the fields of `text`; goes on behind a broken one and returns the first complaint, or the one about semicolons
 /// whenever there is cause for it.
-fn read(text: &[u8], fields: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
+fn read(text: &[u8], fields: &mut Vec<(Field, Vec<u8>)>) -> Result<(), String> {
     let mut result = Ok(());
     for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
-        let field = field(pair);
-        match field {
-            Ok(field) => {
-                if KNOWN.contains(&field.0.as_slice()) && fields.iter().all(|(name, _)| *name != field.0) {
-                    fields.push(field);
+        match field(pair) {
+            Ok((name, value)) => {
+                if let Some(field) = Field::of(&name).filter(|field| fields.iter().all(|(f, _)| f != field)) {
+                    fields.push((field, value));
                 }
             }
             Err(why) if why == SEMICOLON => result = Err(why),
@@ -118,11 +145,19 @@ mod tests {
     #[test]
     fn the_body_comes_before_the_query() {
         let form = Form::parse(Some(b"value=a+b%21&ttl=5"), "value=q&dir&x=1&ttl=6").unwrap();
-        assert_eq!(form.get("value"), Some(&b"a b!"[..]));
-        assert_eq!(form.get("dir"), Some(&b""[..]));
-        assert_eq!(form.get("ttl"), Some(&b"5"[..]));
+        assert_eq!(form.get(Field::VALUE), Some(&b"a b!"[..]));
+        assert_eq!(form.get(Field::DIR), Some(&b""[..]));
+        assert_eq!(form.get(Field::TTL), Some(&b"5"[..]));
         assert_eq!(form.0.len(), 3, "what nobody asks for is not kept");
-        assert_eq!(form.get("Value"), None);
+        assert_eq!(Form::parse(None, "Value=x").unwrap(), Form::default(), "names are told apart by case");
+    }
+
+    #[test]
+    fn every_field_that_a_page_can_ask_for_is_kept() {
+        for (at, field) in Field::ALL.iter().enumerate() {
+            let form = Form::parse(None, &format!("x=&{}={at}", field.name())).unwrap();
+            assert_eq!(form.get(*field), Some(at.to_string().as_bytes()), "{field:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Router for whoever looks after a node: figures for Prometheus, variables, the log's level.
+//! Pages for whoever looks after a node: figures for Prometheus, variables, the log's level.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use crate::keyspace::json_string;
-use crate::store::http::answer::{json, text_error, typed};
+use crate::store::http::answer::{message, text_error, typed};
 use crate::store::http::body;
 use crate::store::http::body::Pieces;
 use crate::store::{Store, log_level};
@@ -22,7 +21,7 @@ const LEVEL_BYTES: usize = 64 << 10;
 pub async fn metrics(store: &Arc<Store>) -> Response {
     let asked = store.clone();
     // It looks at files.
-    let text = tokio::task::spawn_blocking(move || asked.figures()).await;
+    let text = tokio::task::spawn_blocking(move || asked.metrics_text()).await;
     match text.map_err(|error| error.to_string()).and_then(|text| text) {
         Ok(text) => typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()),
         Err(error) => {
@@ -114,7 +113,10 @@ pub async fn set_level(content: impl Pieces) -> Response {
     }
     let bytes = match body::read_up_to(content, LEVEL_BYTES).await {
         Ok(bytes) => bytes,
-        Err(_) => return message(StatusCode::BAD_REQUEST, b"Invalid json body"),
+        Err(broken) => {
+            let (status, words) = broken.status();
+            return message(status, words.unwrap_or("Invalid json body").as_bytes());
+        }
     };
     // Like Go: names in any case, what follows the first value is not looked at, null is nothing.
     let first = serde_json::Deserializer::from_slice(&bytes).into_iter::<serde_json::Value>().next();
@@ -140,12 +142,4 @@ pub async fn set_level(content: impl Pieces) -> Response {
         }
         Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, error.as_bytes()),
     }
-}
-
-/// `{"message":…}` without a line feed.
-fn message(status: StatusCode, text: &[u8]) -> Response {
-    let mut out = b"{\"message\":".to_vec();
-    json_string(&mut out, text);
-    out.push(b'}');
-    json(status, out.into())
 }

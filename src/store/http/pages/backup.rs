@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::backup::live::CopyError;
 use crate::store::http::answer::{cluster_header, json, message, method_not_allowed, not_found};
 use crate::store::http::body::Pieces;
-use crate::store::http::go::form::Form;
+use crate::store::http::go::form::{Field, Form};
 use crate::store::http::head::Head;
 use crate::store::http::{Api, body, guard};
 
@@ -68,7 +68,7 @@ fn begin_or_abort(method: &Method, id: &str, query: &str) -> Step {
         Method::POST => {
             let form = Form::parse(None, query).map_err(|_| bad("the query cannot be read"))?;
             let version =
-                form.get("version").map(|text| std::str::from_utf8(text).ok().and_then(Version::parse));
+                form.get(Field::VERSION).map(|text| std::str::from_utf8(text).ok().and_then(Version::parse));
             let version = version.unwrap_or(Some(LOWEST)).ok_or_else(|| bad("version must be like 0.1"))?;
             Ok(Restore::Begin { id, version })
         }
@@ -90,7 +90,11 @@ async fn chunk(
         return Err(Box::new(method_not_allowed("PUT")));
     }
     let read = body::up_to(body, FRAME_LIMIT, headers, api.store.limits()).await;
-    let records = read.map_err(|_| bad("the chunk is too large or broke off"))?.bytes.into();
+    let records = read.map_err(|broken| {
+        let (status, words) = broken.status();
+        Box::new(refusal(status, &words.unwrap_or("the chunk is too large or broke off")))
+    })?;
+    let records = records.bytes.into();
     Ok(Restore::Chunk { id, number, records })
 }
 
@@ -100,9 +104,9 @@ fn commit(method: &Method, id: &str, query: &str) -> Step {
         return Err(Box::new(method_not_allowed("POST")));
     }
     let form = Form::parse(None, query).map_err(|_| bad("the query cannot be read"))?;
-    let field = |name| form.get(name).and_then(|value| std::str::from_utf8(value).ok());
-    let chunks = decimal(field("chunks"), "chunks")?;
-    let chain = field("chain").and_then(digest);
+    let field = |field| form.get(field).and_then(|value| std::str::from_utf8(value).ok());
+    let chunks = decimal(field(Field::CHUNKS), "chunks")?;
+    let chain = field(Field::CHAIN).and_then(digest);
     let chain = chain.ok_or_else(|| bad("chain must be 64 hexadecimal digits"))?;
     Ok(Restore::Commit { id, chunks, chain })
 }

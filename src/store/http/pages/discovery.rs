@@ -13,7 +13,7 @@ use super::keys;
 use crate::store::http::Api;
 use crate::store::http::answer::{method_not_allowed, typed};
 use crate::store::http::body::Pieces;
-use crate::store::http::go::form::Form;
+use crate::store::http::go::form::{Field, Form};
 use crate::store::http::head::Head;
 
 /// Where registries lie, as etcd's own documents have it.
@@ -68,7 +68,7 @@ fn size(query: &str) -> Result<u64, String> {
     let wrong =
         || format!("size must be a number from 1 to {LARGEST_SIZE}, as in /new?size={DEFAULT_SIZE}\n");
     let form = Form::parse(None, query).map_err(|_| wrong())?;
-    let Some(text) = form.get("size") else { return Ok(DEFAULT_SIZE) };
+    let Some(text) = form.get(Field::SIZE) else { return Ok(DEFAULT_SIZE) };
     let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     let size = digits.and_then(|text| text.parse().ok());
     size.filter(|size| (1..=LARGEST_SIZE).contains(size)).ok_or_else(wrong)

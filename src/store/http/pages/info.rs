@@ -1,4 +1,4 @@
-//! Router about the cluster and this node: machines, statistics, version, health.
+//! Pages about the cluster and this node: machines, statistics, version, health.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -7,11 +7,11 @@ use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::reply::Response;
 
 use crate::format::{LOWEST, highest};
-use crate::keyspace::{KeyError, MemberError, json_string};
-use crate::store::http::answer::{cluster_header, json, method_not_allowed, not_found, text_error};
+use crate::keyspace::{KeyError, MemberError};
+use crate::store::http::answer::{cluster_header, json, message, method_not_allowed, not_found, text_error};
 use crate::store::http::body;
 use crate::store::http::body::Pieces;
-use crate::store::http::go::form::Form;
+use crate::store::http::go::form::{Field, Form};
 use crate::store::http::go::json::Json;
 use crate::store::http::go::url;
 use crate::store::http::head::Head;
@@ -104,7 +104,7 @@ async fn update(store: &Store, rest: &[u8], headers: &HeaderMap, body: impl Piec
 
 async fn remove(store: &Store, rest: &[u8], query: &str) -> Outcome {
     let id = member_id(rest)?;
-    let force = parameter(query, "force");
+    let force = parameter(query, Field::FORCE);
     match store.remove_member(id, force.as_deref() == Some("true")).await {
         Ok(()) => Ok(nothing()),
         // Whoever knows of force is told why; others are answered as etcd answers them.
@@ -156,7 +156,7 @@ async fn promote(store: &Store, id: &[u8]) -> Outcome {
 }
 
 async fn move_leader(store: &Store, query: &str) -> Outcome {
-    let to = parameter(query, "to").map(|text| member_id(text.as_bytes())).transpose()?;
+    let to = parameter(query, Field::TO).map(|text| member_id(text.as_bytes())).transpose()?;
     match store.move_leader(to).await {
         Ok(member) => Ok(lined(StatusCode::OK, &member)),
         Err(StoreError::Unwilling(why)) => Err(Refusal(StatusCode::CONFLICT, why)),
@@ -165,9 +165,9 @@ async fn move_leader(store: &Store, query: &str) -> Outcome {
 }
 
 /// A parameter of the query; one that cannot be read counts as absent.
-fn parameter(query: &str, name: &str) -> Option<String> {
+fn parameter(query: &str, field: Field) -> Option<String> {
     let form = Form::parse(None, query).ok()?;
-    form.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
+    form.get(field).map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 /// An id in hexadecimal.
@@ -183,7 +183,10 @@ async fn wish(store: &Store, headers: &HeaderMap, body: impl Pieces) -> Result<M
     check_type(headers)?;
     let bad = |words: String| Refusal(StatusCode::BAD_REQUEST, words);
     let body = body::read(body, headers, store.limits()).await;
-    let body = body.map_err(|_| bad("http: request body too large".into()))?;
+    let body = body.map_err(|broken| {
+        let (status, words) = broken.status();
+        Refusal(status, words.unwrap_or("http: request body too large").into())
+    })?;
     read_wish(&body.bytes).map_err(bad)
 }
 
@@ -271,10 +274,7 @@ impl Refusal {
     /// Unlike the good answers, these have no line feed.
     fn into_response(self) -> Response {
         let Self(status, words) = self;
-        let mut body = b"{\"message\":".to_vec();
-        json_string(&mut body, words.as_bytes());
-        body.push(b'}');
-        json(status, body.into())
+        message(status, words.as_bytes())
     }
 }
 

@@ -4,7 +4,7 @@ use warp::http::Method;
 
 use crate::keyspace::Ttl;
 use crate::store::http::answer::ApiError;
-use crate::store::http::go::form::Form;
+use crate::store::http::go::form::{Field, Form};
 
 /// What a keys request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,41 +43,37 @@ impl Params {
     /// # Errors
     /// The first that is wrong, with etcd's number and words.
     pub fn parse(form: &Form, method: &Method) -> Result<Self, ApiError> {
-        let field = |name: &str| ApiError::request(209, format!("invalid value for \"{name}\""));
-        let quoted = |name: &str| boolean(form, name).map_err(|()| field(name));
-        let index = |name: &str| {
-            number(form, name)
-                .map(Option::unwrap_or_default)
-                .map_err(|()| ApiError::request(203, format!("invalid value for \"{name}\"")))
-        };
-        let prev_index = index("prevIndex")?;
-        let wait_index = index("waitIndex")?;
-        let recursive = quoted("recursive")?.unwrap_or_default();
-        quoted("sorted")?;
-        let wait = quoted("wait")?.unwrap_or_default();
-        let dir = quoted("dir")?.unwrap_or_default();
-        let quorum = quoted("quorum")?;
-        let stream = quoted("stream")?.unwrap_or_default();
+        let wrong =
+            |code, field: Field| ApiError::request(code, format!("invalid value for \"{}\"", field.name()));
+        let quoted = |field| boolean(form, field).map_err(|()| wrong(209, field));
+        let index =
+            |field| number(form, field).map(Option::unwrap_or_default).map_err(|()| wrong(203, field));
+        let prev_index = index(Field::PREV_INDEX)?;
+        let wait_index = index(Field::WAIT_INDEX)?;
+        let recursive = quoted(Field::RECURSIVE)?.unwrap_or_default();
+        quoted(Field::SORTED)?;
+        let wait = quoted(Field::WAIT)?.unwrap_or_default();
+        let dir = quoted(Field::DIR)?.unwrap_or_default();
+        let quorum = quoted(Field::QUORUM)?;
+        let stream = quoted(Field::STREAM)?.unwrap_or_default();
         if wait && method != Method::GET {
             return Err(ApiError::request(209, "\"wait\" can only be used with GET requests"));
         }
-        let prev_value = form.get("prevValue").map(<[u8]>::to_vec);
+        let prev_value = form.get(Field::PREV_VALUE).map(<[u8]>::to_vec);
         if prev_value.as_ref().is_some_and(Vec::is_empty) {
             return Err(ApiError::request(201, "\"prevValue\" cannot be empty"));
         }
-        let no_value = quoted("noValueOnSuccess")?.unwrap_or_default();
-        let ttl = match form.get("ttl") {
+        let no_value = quoted(Field::NO_VALUE)?.unwrap_or_default();
+        let ttl = match form.get(Field::TTL) {
             None | Some(b"") => None,
-            Some(_) => {
-                number(form, "ttl").map_err(|()| ApiError::request(202, "invalid value for \"ttl\""))?
-            }
+            Some(_) => number(form, Field::TTL).map_err(|()| wrong(202, Field::TTL))?,
         };
-        let prev_exist =
-            boolean(form, "prevExist").map_err(|()| ApiError::request(209, "invalid value for prevExist"))?;
-        let refresh = boolean(form, "refresh")
+        let prev_exist = boolean(form, Field::PREV_EXIST)
+            .map_err(|()| ApiError::request(209, "invalid value for prevExist"))?;
+        let refresh = boolean(form, Field::REFRESH)
             .map_err(|()| ApiError::request(209, "invalid value for refresh"))?
             .unwrap_or_default();
-        let value = form.get("value").unwrap_or_default().to_vec();
+        let value = form.get(Field::VALUE).unwrap_or_default().to_vec();
         if refresh && !value.is_empty() {
             return Err(ApiError::request(211, "A value was provided on a refresh"));
         }
@@ -104,8 +100,8 @@ impl Params {
 }
 
 /// Go's `strconv.ParseBool`; an absent field is no error.
-fn boolean(form: &Form, name: &str) -> Result<Option<bool>, ()> {
-    match form.get(name) {
+fn boolean(form: &Form, field: Field) -> Result<Option<bool>, ()> {
+    match form.get(field) {
         None => Ok(None),
         Some(b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True") => Ok(Some(true)),
         Some(b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False") => Ok(Some(false)),
@@ -114,8 +110,8 @@ fn boolean(form: &Form, name: &str) -> Result<Option<bool>, ()> {
 }
 
 /// Go's `strconv.ParseUint` in base 10: digits only.
-fn number(form: &Form, name: &str) -> Result<Option<u64>, ()> {
-    let Some(text) = form.get(name) else { return Ok(None) };
+fn number(form: &Form, field: Field) -> Result<Option<u64>, ()> {
+    let Some(text) = form.get(field) else { return Ok(None) };
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return Err(());
     }

@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::Failure;
 use crate::keyspace::auth::Permissions;
 use crate::store::http::answer::message;
+use crate::store::http::body::Broken;
 
 /// A user as a request has it. Not shown in logs: it holds a password.
 #[derive(Default)]
@@ -45,9 +45,11 @@ pub struct RoleInput {
 #[derive(Default)]
 struct Kv(Permissions);
 
-/// The answer to a body that cannot be read, or is longer than a request may be.
-pub fn unreadable() -> Response {
-    message(StatusCode::BAD_REQUEST, b"Request body broken off or longer than 10485760 bytes")
+/// The answer to a body that was not read whole.
+pub fn unreadable(broken: &Broken) -> Response {
+    let (status, words) = broken.status();
+    let words = words.unwrap_or("Request body broken off or longer than 10485760 bytes");
+    message(status, words.as_bytes())
 }
 
 /// Reads a body.

@@ -15,7 +15,7 @@ use crate::keyspace::{Command, Tally};
 use crate::store::Consistency;
 use crate::store::http::answer::{cluster_header, json, message, method_not_allowed, not_found};
 use crate::store::http::body::Pieces;
-use crate::store::http::go::form::Form;
+use crate::store::http::go::form::{Field, Form};
 use crate::store::http::guard::require_root;
 use crate::store::http::head::Head;
 use crate::store::http::{Api, body};
@@ -85,7 +85,7 @@ pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
                 Method::DELETE => Asked::Delete,
                 _ => match body::read(body, headers, api.store.limits()).await {
                     Ok(body) => Asked::Put(body),
-                    Err(_) => return of_cluster(api, input::unreadable()),
+                    Err(broken) => return of_cluster(api, input::unreadable(&broken)),
                 },
             };
             let page = match kind {
@@ -143,7 +143,7 @@ async fn switch(api: &Api, method: &Method, headers: &HeaderMap) -> Response {
 
 /// Waits until this node knows of every change that was acknowledged anywhere, unless the request has `quorum=false`.
 async fn await_news(api: &Api, query: &str) -> Result<(), Failure> {
-    let local = Form::parse(None, query).is_ok_and(|form| form.get("quorum") == Some(b"false"));
+    let local = Form::parse(None, query).is_ok_and(|form| form.get(Field::QUORUM) == Some(b"false"));
     let consistency = if local { Consistency::Local } else { Consistency::Linearizable };
     api.store.wait_for(consistency).await.map_err(|error| {
         tracing::info!(%error, "users and roles not shown");
