@@ -95,7 +95,8 @@ pub enum Command {
         /// What it must be.
         compare: Compare,
     },
-    /// Remove what is due at the entry's stamp. Every command does that first; this one does nothing else.
+    /// Remove what is due at the entry's stamp, up to some thousands of keys. Every command does that first, up to some
+    /// hundreds; this one does nothing else.
     Expire,
     /// A member says its name and where clients reach it.
     Publish {

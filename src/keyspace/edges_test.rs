@@ -31,14 +31,15 @@ fn get(keyspace: &Keyspace, path: &str, recursive: bool) -> serde_json::Value {
 #[test]
 fn every_refusal_has_etcds_number_and_says_what_it_is_about() {
     let of = |error: KeyError| (error.code(), String::from_utf8(error.cause()).unwrap(), error.to_string());
+    let mut keyspace = Keyspace::new(10);
+    apply(&mut keyspace, &set("/other", "")).unwrap();
+    apply(&mut keyspace, &set("/k", "b")).unwrap();
+    let compare = Compare { value: Some("a".into()), index: Some(1) };
+    let failed =
+        apply(&mut keyspace, &Command::CompareAndDelete { key: key("/k"), compare }).unwrap_err().error;
     for (error, number, cause, words) in [
         (KeyError::NotFound { missing: key("/a") }, 100, "/a", "key not found: \"/a\""),
-        (
-            KeyError::CompareFailed { cause: b"[1 != 2]".to_vec() },
-            101,
-            "[1 != 2]",
-            "compare failed: [1 != 2]",
-        ),
+        (failed, 101, "[a != b] [1 != 2]", "compare failed: \"/k\""),
         (KeyError::NotFile { key: key("/d") }, 102, "/d", "not a file: \"/d\""),
         (KeyError::NotDirectory { file: key("/f") }, 104, "/f", "not a directory: \"/f\""),
         (KeyError::Exists { key: key("/a/b") }, 105, "/a/b", "key already exists: \"/a/b\""),

@@ -1,6 +1,6 @@
 //! Why the keyspace refuses a command, with etcd's numbers for it.
 
-use super::{Key, MemberError, RestoreError};
+use super::{Key, MemberError, Mismatch, RestoreError};
 
 /// A refusal. A refused command has changed nothing and taken no index.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,11 +12,8 @@ pub enum KeyError {
         missing: Key,
     },
     /// The node is not what the caller expected.
-    #[error("compare failed: {}", String::from_utf8_lossy(cause))]
-    CompareFailed {
-        /// What was given and what is, as etcd words it; values are any bytes.
-        cause: Vec<u8>,
-    },
+    #[error("compare failed: {:?}", .0.key())]
+    CompareFailed(Box<Mismatch>),
     /// The node is a directory.
     #[error("not a file: {key:?}")]
     NotFile {
@@ -79,7 +76,8 @@ impl KeyError {
         }
     }
 
-    /// The `cause` member of etcd's answer: mostly a key, as bytes.
+    /// The `cause` member of etcd's answer: mostly a key, as bytes. That of a failed comparison has whole values in it,
+    /// and is made here and not before: most of those who compare want nothing but to know that it failed.
     pub fn cause(&self) -> Vec<u8> {
         match self {
             Self::NotFound { missing: key }
@@ -87,7 +85,7 @@ impl KeyError {
             | Self::NotDirectory { file: key }
             | Self::Exists { key }
             | Self::DirectoryNotEmpty { key } => key.as_bytes().to_vec(),
-            Self::CompareFailed { cause } => cause.clone(),
+            Self::CompareFailed(mismatch) => mismatch.words(),
             Self::RootReadOnly => b"/".to_vec(),
             Self::Member(error) => error.to_string().into_bytes(),
             Self::HistoryCleared { oldest, asked } => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::auth::Auth;
 use super::backup::BackupError;
 use super::backup::Staging;
-use super::{Blob, Counters, History, Keyspace, Members, Past, Record, Roster, Staged, Tree};
+use super::{Blob, Counters, History, Keyspace, Members, Memory, Past, Record, Roster, Staged, Tree};
 use crate::clock::Stamp;
 use crate::format;
 use crate::format::Version;
@@ -82,20 +82,30 @@ impl Keyspace {
     /// The keyspace as it is now.
     pub fn freeze(&self) -> Frozen {
         Frozen {
-            tree: self.tree.clone(),
             history: self.history.clone(),
+            past: Past { cleared: self.history.dropped(), restored: self.restored, base: self.base },
+            staging: self
+                .staging
+                .as_ref()
+                .map(|staging| (staging.head.clone(), staged(staging).map(Box::new))),
+            ..self.freeze_keys()
+        }
+    }
+
+    /// What a [backup](Frozen::backup) needs of it: it keeps neither changes that the history forgets nor what is staged.
+    pub fn freeze_keys(&self) -> Frozen {
+        Frozen {
+            tree: self.tree.clone(),
+            history: History::new(Memory::from(0)),
             members: self.members.clone(),
             auth: self.auth.clone(),
             counters: self.counters,
             roster: self.roster.clone(),
             index: self.index,
             now: self.now,
-            past: Past { cleared: self.history.dropped(), restored: self.restored, base: self.base },
+            past: Past::default(),
             version: self.version,
-            staging: self
-                .staging
-                .as_ref()
-                .map(|staging| (staging.head.clone(), staged(staging).map(Box::new))),
+            staging: None,
         }
     }
 

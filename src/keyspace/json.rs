@@ -2,54 +2,75 @@
 
 use std::io::Write;
 
-use bytes::Bytes;
+use super::{Blob, Event, Kind, Node, View};
 
-use super::{Event, Kind, Node, View};
+/// Where JSON is written to.
+pub(super) trait Sink {
+    /// What is written as it is goes behind this.
+    fn text(&mut self) -> &mut Vec<u8>;
+
+    /// Writes a string of any bytes.
+    fn value(&mut self, value: &Blob);
+}
+
+impl Sink for Vec<u8> {
+    fn text(&mut self) -> &mut Vec<u8> {
+        self
+    }
+
+    fn value(&mut self, value: &Blob) {
+        string(self, value);
+    }
+}
 
 impl Event {
     /// The answer to the caller and the line for watchers: JSON and a line feed. Made anew at each call: kept with the
     /// event, it would take more memory than the event as long as history remembers it.
-    pub fn encoded(&self) -> Bytes {
-        event(self).into()
+    pub fn encoded(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.value_bytes());
+        event(&mut out, self);
+        out
+    }
+
+    /// How many bytes the values have that it shows.
+    pub fn value_bytes(&self) -> usize {
+        self.node.node.value().len() + self.prev.as_ref().map_or(0, |prev| prev.node.value().len())
     }
 }
 
 /// `{"action":…,"node":…,"prevNode":…}` and a line feed.
-fn event(event: &Event) -> Vec<u8> {
-    let size = 256 + event.node.node.value().len() + event.prev.as_ref().map_or(0, |p| p.node.value().len());
-    let mut out = Vec::with_capacity(size);
-    out.extend_from_slice(b"{\"action\":\"");
-    out.extend_from_slice(event.action.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"node\":{");
-    members(&mut out, &event.node);
-    out.push(b'}');
+pub(super) fn event(out: &mut impl Sink, event: &Event) {
+    out.text().extend_from_slice(b"{\"action\":\"");
+    out.text().extend_from_slice(event.action.as_str().as_bytes());
+    out.text().extend_from_slice(b"\",\"node\":{");
+    members(out, &event.node);
+    out.text().push(b'}');
     if let Some(prev) = &event.prev {
-        out.extend_from_slice(b",\"prevNode\":{");
-        members(&mut out, prev);
-        out.push(b'}');
+        out.text().extend_from_slice(b",\"prevNode\":{");
+        members(out, prev);
+        out.text().push(b'}');
     }
-    out.extend_from_slice(b"}\n");
-    out
+    out.text().extend_from_slice(b"}\n");
 }
 
 /// A node's members in etcd's order.
-fn members(out: &mut Vec<u8>, view: &View) {
+fn members(out: &mut impl Sink, view: &View) {
     head(out, &view.node, view.ttl);
-    tail(out, &view.node);
+    tail(out.text(), &view.node);
 }
 
 /// The members before `nodes`; `ttl` is what is left of the lifetime, in seconds.
-pub(super) fn head(out: &mut Vec<u8>, node: &Node, ttl: i64) {
-    key(out, node);
+pub(super) fn head(out: &mut impl Sink, node: &Node, ttl: i64) {
+    key(out.text(), node);
     match &node.kind {
         Kind::File(value) => {
-            out.extend_from_slice(b",\"value\":");
-            string(out, value);
+            out.text().extend_from_slice(b",\"value\":");
+            out.value(value);
         }
-        Kind::Dir | Kind::GoneDir => out.extend_from_slice(b",\"dir\":true"),
+        Kind::Dir | Kind::GoneDir => out.text().extend_from_slice(b",\"dir\":true"),
         Kind::GoneFile => {}
     }
-    lifetime(out, node, ttl);
+    lifetime(out.text(), node, ttl);
 }
 
 /// The first member.

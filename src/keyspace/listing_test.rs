@@ -152,3 +152,22 @@ fn what_is_applied_later_does_not_change_it() {
     keyspace.apply(&rm, Stamp { clock: 0, wall: WALL }, &mut Vec::new()).unwrap();
     assert!([begun, in_pieces(listing, 1000)].concat() == before);
 }
+
+#[test]
+fn what_it_keeps_alone_is_free_when_it_is_dropped_and_was_counted() {
+    let mut keyspace = keyspace((0..500).map(|n| (format!("/d/{n}"), vec![b'x'; 5000], false, None)));
+    let nodes: Vec<_> = nodes(&keyspace).iter().map(Arc::downgrade).collect();
+    let before = keyspace.overwritten();
+    let mut listing = keyspace.listing(&key("/d"), true, CLOCK).unwrap();
+    listing.next_piece(1000);
+    let rm = Command::Delete { key: key("/d"), dir: true, recursive: true };
+    keyspace.apply(&rm, Stamp { clock: 0, wall: WALL }, &mut Vec::new()).unwrap();
+    drop(keyspace.take_outdated());
+    let kept =
+        || nodes.iter().filter_map(std::sync::Weak::upgrade).map(|node| node.value().len()).sum::<usize>();
+    assert_eq!(kept(), 500 * 5000);
+    let counted = keyspace.overwritten() - before;
+    assert!((500 * 5000..500 * 5500).contains(&counted), "{counted}");
+    drop(listing);
+    assert!(kept() <= 10 * 5000, "what the history has is in use");
+}

@@ -15,7 +15,9 @@ mod history;
 mod json;
 mod listing;
 mod members;
+mod mismatch;
 mod ops;
+mod outline;
 mod record;
 mod tree;
 
@@ -29,6 +31,8 @@ pub use history::{History, Memory};
 pub use json::{string as json_string, timestamp};
 pub use listing::Listing;
 pub use members::{Attributes, MemberError, Members, Roster, Seat};
+pub use mismatch::Mismatch;
+pub use outline::Outline;
 pub use record::{Past, Record};
 pub use tree::{Blob, Deadline, Extent, Key, Kind, Node, Tree, Ttl, View};
 
@@ -42,6 +46,13 @@ use tree::Deadlines;
 
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
 const CHECKED_NODES: usize = 1000;
+
+/// Keys that run out at a time before [`Command::Expire`], which is proposed again as long as there are more: one entry of
+/// the log takes no longer than that needs, however many keys were given the same lifetime.
+const EXPIRED_AT_ONCE: usize = 8192;
+
+/// The same before any other command, of which an entry may have hundreds.
+const EXPIRED_BESIDE: usize = 512;
 
 /// Digits of the name of a key that is made in order.
 pub const IN_ORDER_DIGITS: usize = 20;
@@ -171,6 +182,12 @@ impl Keyspace {
         self.tree.extent()
     }
 
+    /// About how many bytes were replaced or removed since this keyspace was built. What a listing or a frozen tree keeps in
+    /// memory alone is at most what this has grown by since, for all of them together.
+    pub fn overwritten(&self) -> u64 {
+        self.tree.overwritten()
+    }
+
     /// How many keys have a lifetime.
     pub fn mortal(&self) -> usize {
         self.deadlines.count()
@@ -187,8 +204,8 @@ impl Keyspace {
         Some(std::mem::take(&mut self.outdated)).filter(|outdated| !outdated.is_empty())
     }
 
-    /// Applies one committed command at the leader's stamp. What was due by then runs out first. Every change, the
-    /// expiries included, is added to `changes` in order.
+    /// Applies one committed command at the leader's stamp. What was due by then runs out first, but no more than some
+    /// hundreds of keys at a time. Every change, the expiries included, is added to `changes` in order.
     ///
     /// # Errors
     /// The command's refusal. What ran out before it has run out all the same.
@@ -201,7 +218,8 @@ impl Keyspace {
         let before = self.index;
         self.now = Stamp { clock: at.clock.max(self.now.clock), wall: at.wall };
         self.settle();
-        self.expire(changes);
+        let most = if matches!(command, Command::Expire) { EXPIRED_AT_ONCE } else { EXPIRED_BESIDE };
+        self.expire(most, changes);
         let result = self.run(command, changes);
         self.counters.note(command, &result);
         debug_assert!(
@@ -332,9 +350,10 @@ impl Keyspace {
         Ok(1)
     }
 
-    /// Lets everything run out that is due, each at an index of its own.
-    fn expire(&mut self, changes: &mut Vec<Change>) {
-        while let Some(key) = self.deadlines.due(self.now.clock).cloned() {
+    /// Lets what is due run out, the earliest first and each at an index of its own.
+    fn expire(&mut self, most: usize, changes: &mut Vec<Change>) {
+        for _ in 0..most {
+            let Some(key) = self.deadlines.due(self.now.clock).cloned() else { return };
             let change = self.remove(&key, Action::Expire);
             self.counters.expired += 1;
             self.record(change, changes);

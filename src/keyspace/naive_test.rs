@@ -398,7 +398,7 @@ fn no(error: &KeyError) -> No {
 }
 
 fn words(event: &Event) -> String {
-    String::from_utf8(event.encoded().to_vec()).expect("JSON")
+    String::from_utf8(event.encoded()).expect("JSON")
 }
 
 // ---- random requests

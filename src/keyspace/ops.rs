@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::command::{Compare, Content};
-use super::{Action, Blob, Change, Deadline, Event, Key, KeyError, Keyspace, Kind, Node, View};
+use super::{Action, Blob, Change, Deadline, Event, Key, KeyError, Keyspace, Kind, Mismatch, Node, View};
 
 impl Keyspace {
     pub(super) fn set(&mut self, key: &Key, dir: bool, content: &Content) -> Result<Change, KeyError> {
@@ -16,10 +16,7 @@ impl Keyspace {
         if old.as_ref().is_some_and(|old| old.is_dir()) {
             return Err(KeyError::NotFile { key: key.clone() });
         }
-        let value = match &old {
-            Some(old) if content.refresh => Blob::from(old.value()),
-            _ => content.value.clone(),
-        };
+        let value = value(old.as_deref(), content);
         let kind = if dir { Kind::Dir } else { Kind::File(value) };
         // What is there has its directories.
         if old.is_none() {
@@ -115,12 +112,10 @@ impl Keyspace {
     /// Takes out the node at `key`, which must exist, with everything below it.
     pub(super) fn remove(&mut self, key: &Key, action: Action) -> Change {
         let path = key.as_bytes();
-        let removed: Vec<Key> = self.tree.below(path).map(|node| node.key.clone()).collect();
-        for below in &removed {
-            if let Some(node) = self.tree.remove(below.as_bytes()) {
-                self.deadlines.forget(&node);
-            }
-        }
+        let below = self.tree.take_below(path);
+        below.iter().for_each(|node| self.deadlines.forget(node));
+        let removed = below.iter().map(|node| node.key.clone()).collect();
+        self.outdated.nodes(below);
         debug_assert!(!self.tree.has_children(path), "something is left below {key:?}");
         let old = self.tree.remove(path).expect("only existing nodes are removed");
         self.deadlines.forget(&old);
@@ -132,7 +127,7 @@ impl Keyspace {
 
     /// Replaces a file's value and lifetime; it keeps the index it was created at.
     fn rewrite(&mut self, old: &Arc<Node>, content: &Content) -> Arc<Node> {
-        let value = if content.refresh { Blob::from(old.value()) } else { content.value.clone() };
+        let value = value(Some(old), content);
         self.put(Node {
             key: old.key.clone(),
             kind: Kind::File(value),
@@ -192,17 +187,17 @@ fn refuse_root(key: &Key) -> Result<(), KeyError> {
     if key.is_root() { Err(KeyError::RootReadOnly) } else { Ok(()) }
 }
 
-/// Compares value first, then index, and words the failure as etcd does.
-fn check(node: &Node, compare: &Compare) -> Result<(), KeyError> {
+/// The value that a file gets: with a refresh, the one that it has.
+fn value(old: Option<&Node>, content: &Content) -> Blob {
+    match old.and_then(Node::blob) {
+        Some(value) if content.refresh => value.clone(),
+        _ => content.value.clone(),
+    }
+}
+
+fn check(node: &Arc<Node>, compare: &Compare) -> Result<(), KeyError> {
     if node.is_dir() {
         return Err(KeyError::NotFile { key: node.key.clone() });
     }
-    let mut parts = Vec::new();
-    if let Some(value) = compare.value.as_ref().filter(|value| ***value != *node.value()) {
-        parts.push([b"[", &**value, b" != ", node.value(), b"]"].concat());
-    }
-    if let Some(index) = compare.index.filter(|index| *index != node.modified) {
-        parts.push(format!("[{index} != {}]", node.modified).into_bytes());
-    }
-    if parts.is_empty() { Ok(()) } else { Err(KeyError::CompareFailed { cause: parts.join(&b' ') }) }
+    Mismatch::of(compare, node).map_or(Ok(()), |mismatch| Err(KeyError::CompareFailed(Box::new(mismatch))))
 }

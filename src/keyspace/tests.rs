@@ -50,7 +50,7 @@ impl Fixture {
 
     fn json(&mut self, command: Command) -> String {
         let event = self.apply(command).unwrap().event.unwrap();
-        String::from_utf8(event.encoded().to_vec()).unwrap()
+        String::from_utf8(event.encoded()).unwrap()
     }
 
     fn code(&mut self, command: Command) -> (u16, String) {
@@ -350,4 +350,70 @@ fn a_copy_of_the_history_stays_as_it_was_and_finds_what_the_whole_finds() {
         assert!(part.scan(b"/d", true, 400, index).is_err());
     }
     assert!(f.keyspace.history().iter().map(|event| event.index).eq(1101..=1700));
+}
+
+#[test]
+fn what_keeps_or_asks_for_a_large_value_copies_none() {
+    let mut f = Fixture::new();
+    let large = Content { value: vec![b'x'; 10 << 20].into(), ..Content::default() };
+    let value = large.value.clone();
+    f.apply(set("/a", large)).unwrap();
+    let refresh = Content { ttl: Some(Ttl::from_secs(100)), refresh: true, ..Content::default() };
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
+    for n in 0..512 {
+        let compare = Compare { value: Some("no".into()), index: Some(u64::MAX - n) };
+        let (key, content) = (key("/a"), refresh.clone());
+        done.push(match n % 3 {
+            0 => f.apply(set("/a", content)),
+            1 => f.apply(Command::Update { key, content }),
+            _ => f.apply(Command::CompareAndSwap { key, compare: Compare::default(), content }),
+        });
+        refused.push(f.apply(Command::CompareAndSwap {
+            key: self::key("/a"),
+            compare,
+            content: refresh.clone(),
+        }));
+    }
+    // As a batch has them all at once.
+    for done in done {
+        let event = done.unwrap().event.unwrap();
+        for view in [&event.node, event.prev.as_ref().unwrap()] {
+            assert!(view.node.blob().unwrap().is_shared_with(&value));
+        }
+    }
+    for refused in refused {
+        let KeyError::CompareFailed(mismatch) = refused.unwrap_err().error else { panic!("it compares") };
+        let values = mismatch.parts().filter_map(|part| match part {
+            mismatch::Part::Value(value) => Some(value.clone()),
+            mismatch::Part::Text(_) => None,
+        });
+        assert!(values.last().unwrap().is_shared_with(&value));
+    }
+    // So does a restore, which sets lifetimes going again.
+    f.keyspace.rebase(0);
+    assert!(f.keyspace.find(&key("/a")).unwrap().blob().unwrap().is_shared_with(&value));
+}
+
+#[test]
+fn many_keys_that_are_due_at_once_run_out_a_bounded_number_at_a_time_and_in_order() {
+    let mut f = Fixture::new();
+    let total = EXPIRED_AT_ONCE + EXPIRED_BESIDE + 100;
+    for n in 0..total {
+        f.apply(set(&format!("/{n:05}"), ttl("", 5))).unwrap();
+    }
+    f.time = 6;
+    let mut expired = |command: Command| {
+        let before = f.changes.len();
+        f.apply(command).unwrap();
+        let expired = f.changes[before..].iter().filter(|change| change.event.action == Action::Expire);
+        (expired.map(|change| change.event.key().clone()).collect::<Vec<_>>(), f.keyspace.next_expiry())
+    };
+    let (beside, left) = expired(set("/a", content("")));
+    assert_eq!((beside.len(), left.is_some()), (EXPIRED_BESIDE, true), "more is due");
+    let (first, left) = expired(Command::Expire);
+    assert_eq!((first.len(), left.is_some()), (EXPIRED_AT_ONCE, true));
+    let (last, left) = expired(Command::Expire);
+    assert_eq!((last.len(), left), (100, None));
+    let all = [beside, first, last].concat();
+    assert!(all.is_sorted_by(|one, next| one.as_bytes() < next.as_bytes()) && all.len() == total);
 }

@@ -1,15 +1,22 @@
-//! What a restore has put aside: whole trees, which take long to drop.
+//! What was put aside because it takes long to drop: whole trees that a restore replaced, many nodes that were removed at
+//! once.
+
+use std::sync::Arc;
 
 use super::Staging;
-use crate::keyspace::Tree;
 use crate::keyspace::history::Chunks;
 use crate::keyspace::tree::Deadlines;
+use crate::keyspace::{Node, Tree};
+
+/// Fewer nodes are dropped where they were removed.
+const MANY_NODES: usize = 256;
 
 /// Parts of a keyspace that are no longer in use. Nothing of them is looked at any more.
 #[derive(Debug, Default)]
 pub struct Outdated {
     keys: Vec<(Tree, Deadlines, Chunks)>,
     staged: Vec<Staging>,
+    nodes: Vec<Vec<Arc<Node>>>,
 }
 
 impl Outdated {
@@ -23,8 +30,13 @@ impl Outdated {
         self.staged.extend(staging);
     }
 
+    /// Puts nodes aside that were removed, if there are many.
+    pub(in crate::keyspace) fn nodes(&mut self, nodes: Vec<Arc<Node>>) {
+        self.nodes.extend(Some(nodes).filter(|nodes| nodes.len() >= MANY_NODES));
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.staged.is_empty()
+        self.keys.is_empty() && self.staged.is_empty() && self.nodes.is_empty()
     }
 }

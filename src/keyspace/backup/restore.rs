@@ -171,6 +171,7 @@ impl Keyspace {
     fn replace(&mut self, other: Self) {
         self.index = self.index.max(other.index) + 1;
         let tree = mem::replace(&mut self.tree, other.tree);
+        self.tree.supersede(&tree);
         let deadlines = mem::replace(&mut self.deadlines, other.deadlines);
         self.auth = other.auth;
         self.outdated.keys(tree, deadlines, self.history.clear(self.index));

@@ -1,14 +1,22 @@
-//! Bytes of values, kept tight in memory and written in one piece.
+//! Bytes of values, shared by all that have the same value from the same write, and written in one piece.
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Immutable bytes of a value.
+/// Immutable bytes of a value. A clone shares them: to keep, move or compare a large value costs no copy of it.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Blob(Box<[u8]>);
+pub struct Blob(Arc<[u8]>);
+
+impl Blob {
+    /// Whether both are the same bytes in memory.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 impl Deref for Blob {
     type Target = [u8];
@@ -20,7 +28,8 @@ impl Deref for Blob {
 
 impl From<&[u8]> for Blob {
     fn from(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+        // The default takes no memory, and most empty values are those of what only matters by its name.
+        if bytes.is_empty() { Self::default() } else { Self(bytes.into()) }
     }
 }
 
@@ -32,7 +41,7 @@ impl From<&str> for Blob {
 
 impl From<Vec<u8>> for Blob {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
+        bytes.as_slice().into()
     }
 }
 

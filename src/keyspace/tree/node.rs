@@ -73,9 +73,14 @@ impl Node {
 
     /// The value of a file, nothing for a directory.
     pub fn value(&self) -> &[u8] {
+        self.blob().map_or(&[], |value| value)
+    }
+
+    /// The value of a file, to be shared.
+    pub fn blob(&self) -> Option<&Blob> {
         match &self.kind {
-            Kind::File(value) => value,
-            Kind::Dir | Kind::GoneFile | Kind::GoneDir => &[],
+            Kind::File(value) => Some(value),
+            Kind::Dir | Kind::GoneFile | Kind::GoneDir => None,
         }
     }
 

@@ -32,12 +32,14 @@ fn parts() -> impl Strategy<Value = Parts> {
 enum Change {
     Insert(Parts, Option<&'static str>, Option<i64>),
     Remove(Parts),
+    TakeBelow(Parts),
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let value = prop::option::of(prop::sample::select(vec!["", "1", "12345"]));
     let insert = (parts(), value, prop::option::of(0i64..8)).prop_map(|(p, v, d)| Change::Insert(p, v, d));
-    vec(prop_oneof![3 => insert, 1 => parts().prop_map(Change::Remove)], 1..80)
+    let below = parts().prop_map(Change::TakeBelow);
+    vec(prop_oneof![12 => insert, 4 => parts().prop_map(Change::Remove), 1 => below], 1..80)
 }
 
 fn keys<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> Vec<Key> {
@@ -56,6 +58,11 @@ proptest! {
                 }
                 Change::Remove(parts) => {
                     prop_assert_eq!(tree.remove(key(&parts).as_bytes()), map.remove(&parts));
+                }
+                Change::TakeBelow(parts) => {
+                    let is_below = |path: &Parts| path.len() > parts.len() && path.starts_with(&parts);
+                    let below: Vec<Arc<Node>> = map.extract_if(.., |path, _| is_below(path)).map(|(_, n)| n).collect();
+                    prop_assert_eq!(tree.take_below(key(&parts).as_bytes()), below);
                 }
             }
         }
@@ -85,6 +92,7 @@ proptest! {
                 match change {
                     Change::Insert(parts, value, deadline) => drop(tree.insert(node(&parts, value, deadline))),
                     Change::Remove(parts) => drop(tree.remove(key(&parts).as_bytes())),
+                    Change::TakeBelow(parts) => drop(tree.take_below(key(&parts).as_bytes())),
                 }
             }
         };
@@ -125,7 +133,7 @@ proptest! {
         for change in changes {
             let (parts, new) = match change {
                 Change::Insert(parts, value, deadline) => (parts.clone(), Some(node(&parts, value, deadline))),
-                Change::Remove(parts) => (parts, None),
+                Change::Remove(parts) | Change::TakeBelow(parts) => (parts, None),
             };
             let old = match new.clone() {
                 Some(node) => there.insert(parts.clone(), node),
@@ -163,4 +171,26 @@ fn a_key_is_found_by_its_bytes_whatever_they_are() {
     assert_eq!(tree.below(b"/\xff").count(), 1);
     assert_eq!(tree.following(b"/\xff", true).next(), None);
     assert_eq!(tree.following(b"/ ", true).next().map(|node| node.key.as_bytes()), Some(&b"/\xc3\xa4"[..]));
+}
+
+#[test]
+fn what_was_overwritten_is_counted_but_for_a_value_that_goes_on() {
+    let mut tree = Tree::default();
+    let file = |value: &Kind| {
+        Arc::new(Node { key: key(&["a"]), kind: value.clone(), created: 1, modified: 1, deadline: None })
+    };
+    let [large, other] = [b'x', b'y'].map(|byte| Kind::File(vec![byte; 10_000].into()));
+    tree.insert(file(&large));
+    assert_eq!(tree.overwritten(), 0);
+    tree.insert(file(&large));
+    let node = NODE_BYTES + 2;
+    assert_eq!(tree.overwritten(), node, "a refresh");
+    tree.insert(file(&other));
+    assert_eq!(tree.overwritten(), 2 * node + 10_000);
+    tree.remove(b"/a");
+    assert_eq!(tree.overwritten(), 3 * node + 20_000);
+    let (mut next, before) = (Tree::default(), tree.overwritten());
+    tree.insert(file(&large));
+    next.supersede(&tree);
+    assert_eq!(next.overwritten(), before + node + 10_000);
 }

@@ -1,7 +1,7 @@
 //! Copies of the whole keyspace for backups, and restores from them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -11,14 +11,19 @@ use crate::clock::wall_nanos;
 use crate::format::Version;
 use crate::keyspace::backup::{BackupError, Info, Writer};
 use crate::keyspace::{Command, Frozen, Restore};
-use crate::raft::discard;
+use crate::raft::{Node, discard};
+use crate::store::large_answer::{is_too_much, overwritten};
+use crate::store::pace::{LEAST_SPEED, Pace};
 use crate::store::{Consistency, Done, Store, StoreError};
 
 /// Copies that one node hands out at a time; each keeps what has changed since it was taken in memory.
 const COPIES_AT_A_TIME: usize = 4;
 
-/// A copy that nobody reads for so long is given up.
-const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long the reader of a copy may take nothing, or be slower than the least speed, before it is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a copy keeps too much.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Pieces of about a MiB that may wait to be read.
 const PIECES_AHEAD: usize = 2;
@@ -31,11 +36,57 @@ pub struct Copy {
     version: Version,
     /// There until this is dropped.
     frozen: Option<Frozen>,
-    /// What the cluster clock read at that moment.
+    /// What had been overwritten at that moment.
+    since: u64,
+    /// What the cluster clock read then.
     clock: i64,
+    /// Knows what was overwritten since.
+    node: Arc<Node>,
     /// Where it is written.
     threads: Handle,
     _slot: OwnedSemaphorePermit,
+}
+
+/// The pieces of a backup that is written.
+pub struct Pieces {
+    pieces: mpsc::Receiver<Piece>,
+    ended: bool,
+}
+
+/// Some of its bytes, and whether they are the last.
+type Piece = (Bytes, bool);
+
+/// The backup is not whole, and will not be.
+#[derive(Debug, thiserror::Error)]
+#[error("the backup was given up before its end")]
+pub struct BrokenOff;
+
+impl Pieces {
+    /// The next one; `None` after the last.
+    ///
+    /// # Errors
+    /// There are no more, although it was not the last.
+    pub async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.pieces.recv().await;
+        self.ended = next.as_ref().is_none_or(|(_, last)| *last);
+        Some(next.map(|(piece, _)| piece).ok_or(BrokenOff))
+    }
+}
+
+/// Why a copy is not written to its end.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error("its reader has gone")]
+    Gone,
+    #[error("its reader takes less than {} KiB/s", LEAST_SPEED >> 10)]
+    Slow,
+    #[error("too much was overwritten since it began")]
+    Heavy,
+    #[error(transparent)]
+    Failed(#[from] BackupError),
 }
 
 impl Drop for Copy {
@@ -67,40 +118,48 @@ impl Copy {
         self.index
     }
 
-    /// Writes the backup into the channel that is returned, piece by piece. An error there, or its end before the
-    /// backup's, says that the backup is of no use.
-    pub fn write(self) -> mpsc::Receiver<Result<Bytes, BackupError>> {
+    /// Writes the backup, piece by piece, as they are taken.
+    pub fn write(self) -> Pieces {
         let (to, pieces) = mpsc::channel(PIECES_AHEAD);
         self.threads.clone().spawn(async move {
             if let Err(error) = self.write_to(&to).await {
                 tracing::warn!(%error, "backup given up");
-                // Nobody may be left to be told.
-                let _ = to.try_send(Err(error));
             }
         });
-        pieces
+        Pieces { pieces, ended: false }
     }
 
-    async fn write_to(self, to: &mpsc::Sender<Result<Bytes, BackupError>>) -> Result<(), BackupError> {
+    async fn write_to(self, to: &mpsc::Sender<Piece>) -> Result<(), Stop> {
+        let mut pace = Pace::new(PATIENCE);
         let (mut writer, first) = Writer::begin(&self.info, self.version)?;
-        if !send(to, first).await {
-            return Ok(());
-        }
+        self.send(to, (first, false), &mut pace).await?;
         for record in self.frozen.iter().flat_map(|frozen| frozen.backup(self.clock)) {
-            if let Some(piece) = writer.push(&record)?
-                && !send(to, piece).await
-            {
-                return Ok(());
+            if let Some(piece) = writer.push(&record)? {
+                self.send(to, (piece, false), &mut pace).await?;
             }
         }
-        send(to, writer.end()?).await;
+        self.send(to, (writer.end()?, true), &mut pace).await
+    }
+
+    /// Hands a piece on when it is wanted.
+    async fn send(&self, to: &mpsc::Sender<Piece>, piece: Piece, pace: &mut Pace) -> Result<(), Stop> {
+        let (began, bytes) = (Instant::now(), piece.0.len());
+        let place = loop {
+            if is_too_much(overwritten(&self.node), self.since) {
+                return Err(Stop::Heavy);
+            }
+            let left = pace.left().saturating_sub(began.elapsed());
+            match tokio::time::timeout(left.min(LOOK_EVERY), to.reserve()).await {
+                Ok(place) => break place.map_err(|_| Stop::Gone)?,
+                Err(_) if left <= LOOK_EVERY => return Err(Stop::Slow),
+                Err(_) => {}
+            }
+        };
+        place.send(piece);
+        pace.waited(began.elapsed());
+        pace.took(bytes);
         Ok(())
     }
-}
-
-/// Whether somebody still reads.
-async fn send(to: &mpsc::Sender<Result<Bytes, BackupError>>, piece: Bytes) -> bool {
-    to.send_timeout(Ok(piece), STALL_LIMIT).await.is_ok()
 }
 
 impl Store {
@@ -112,9 +171,10 @@ impl Store {
         let slot = self.copies.clone().try_acquire_owned().map_err(|_| CopyError::Busy)?;
         self.wait_for(Consistency::Linearizable).await?;
         let identity = self.node.identity();
-        let (frozen, clock) = {
+        let (frozen, since, clock) = {
             let replica = self.node.state().read();
-            (replica.keyspace.freeze(), self.node.read_clock())
+            let keyspace = &replica.keyspace;
+            (keyspace.freeze_keys(), keyspace.overwritten(), self.node.read_clock())
         };
         let info = Info {
             cluster: identity.cluster,
@@ -123,8 +183,17 @@ impl Store {
             version: env!("CARGO_PKG_VERSION").into(),
         };
         let (index, version) = (frozen.index(), frozen.version());
-        let frozen = Some(frozen);
-        Ok(Copy { info, index, version, frozen, clock, threads: self.threads.answers.clone(), _slot: slot })
+        Ok(Copy {
+            info,
+            index,
+            version,
+            frozen: Some(frozen),
+            since,
+            clock,
+            node: self.node.clone(),
+            threads: self.threads.answers.clone(),
+            _slot: slot,
+        })
     }
 
     /// Has one step of a restore done on all nodes; it may be repeated. Returns the store's index: after a commit, the

@@ -8,7 +8,7 @@ use warp::http::header::{
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
-use crate::keyspace::{Refusal, json_string};
+use crate::keyspace::{Key, KeyError, Mismatch, Outline, Refusal, json_string};
 use crate::store::StoreError;
 
 /// Etcd's words for a server that has too much to do.
@@ -31,14 +31,23 @@ static CORS_HEADERS: HeaderValue = HeaderValue::from_static("accept, content-typ
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
     code: u16,
-    cause: Vec<u8>,
+    cause: Cause,
     index: u64,
+}
+
+/// What a refusal is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    /// A key, mostly.
+    Words(Vec<u8>),
+    /// A comparison that failed, in whose words whole values stand.
+    Compared(Box<Mismatch>),
 }
 
 impl ApiError {
     /// A request that is wrong in itself: its index is 0.
     pub fn request(code: u16, cause: impl Into<Vec<u8>>) -> Self {
-        Self { code, cause: cause.into(), index: 0 }
+        Self { code, cause: Cause::Words(cause.into()), index: 0 }
     }
 
     /// Nothing was done because too much is under way.
@@ -48,7 +57,7 @@ impl ApiError {
 
     /// Whether it is that.
     pub fn is_busy(&self) -> bool {
-        self.cause == BUSY.as_bytes()
+        matches!(&self.cause, Cause::Words(words) if words == BUSY.as_bytes())
     }
 
     /// The number's message and status (etcd `error/error.go`).
@@ -74,16 +83,32 @@ impl ApiError {
         }
     }
 
-    /// The answer.
-    pub fn into_response(self, cluster: u64) -> Response {
-        let (status, message) = self.meaning();
-        let mut body = format!("{{\"errorCode\":{},\"message\":\"{message}\"", self.code).into_bytes();
-        if !self.cause.is_empty() {
-            body.extend_from_slice(b",\"cause\":");
-            json_string(&mut body, &self.cause);
-        }
-        body.extend_from_slice(format!(",\"index\":{}}}\n", self.index).as_bytes());
-        let mut response = json(status, body.into());
+    /// The body, and where the values are from that make it long.
+    pub fn outline(&self) -> (Outline, Option<&Key>) {
+        let mut body = Outline::default();
+        body.push(format!("{{\"errorCode\":{},\"message\":\"{}\"", self.code, self.meaning().1).as_bytes());
+        let key = match &self.cause {
+            Cause::Words(words) => {
+                if !words.is_empty() {
+                    let mut cause = b",\"cause\":".to_vec();
+                    json_string(&mut cause, words);
+                    body.push(&cause);
+                }
+                None
+            }
+            Cause::Compared(mismatch) => {
+                body.push(b",\"cause\":");
+                body.push_mismatch(mismatch);
+                Some(mismatch.key())
+            }
+        };
+        body.push(format!(",\"index\":{}}}\n", self.index).as_bytes());
+        (body, key)
+    }
+
+    /// The answer with this body.
+    pub fn response(&self, cluster: u64, body: Bytes) -> Response {
+        let mut response = json(self.meaning().0, body);
         cluster_header(response.headers_mut(), cluster);
         response.headers_mut().insert(ETCD_INDEX.clone(), self.index.into());
         response
@@ -94,7 +119,12 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Refused(Refusal { error, index }) => {
-                Self { code: error.code(), cause: error.cause(), index }
+                let code = error.code();
+                let cause = match error {
+                    KeyError::CompareFailed(mismatch) => Cause::Compared(mismatch),
+                    error => Cause::Words(error.cause()),
+                };
+                Self { code, cause, index }
             }
             StoreError::TimedOut => Self::request(300, "etcdserver: request timed out"),
             StoreError::Unwilling(why) => Self::request(300, why),

@@ -171,7 +171,7 @@ impl<'a> Post<'a> {
 }
 
 fn told(event: &Event) -> Told {
-    Told { index: event.index, line: event.encoded() }
+    Told { index: event.index, line: event.encoded().into() }
 }
 
 impl State {

@@ -2,7 +2,7 @@
 //! `/muster/v1/restore/ID` replace everything by one, chunk by chunk. Each request of a restore may be repeated, at
 //! any node.
 
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use warp::Reply;
 use warp::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use warp::http::{HeaderMap, Method, StatusCode};
@@ -12,7 +12,7 @@ use crate::format::{LOWEST, Version};
 use crate::keyspace::backup::{Digest, FRAME_LIMIT};
 use crate::keyspace::{KeyError, Refusal, Restore, RestoreError};
 use crate::store::StoreError;
-use crate::store::backup::live::CopyError;
+use crate::store::backup::live::{BrokenOff, CopyError};
 use crate::store::http::answer::{cluster_header, json, message, method_not_allowed, not_found};
 use crate::store::http::body::Pieces;
 use crate::store::http::go::form::{Field, Form};
@@ -51,10 +51,15 @@ async fn copy(api: &Api) -> Response {
         Err(CopyError::Store(error)) => return store_error(&error),
     };
     let index = copy.index();
-    let pieces =
-        stream::unfold(copy.write(), |mut pieces| async move { pieces.recv().await.map(|p| (p, pieces)) });
-    let mut response =
-        warp::reply::stream(pieces.take_until(api.stop.clone().cancelled_owned())).into_response();
+    let stop = api.stop.clone();
+    // What is not whole ends with an error, so that it does not look ended.
+    let pieces = stream::unfold(Some((copy.write(), stop)), |state| async move {
+        let (mut pieces, stop) = state?;
+        let next = stop.run_until_cancelled(pieces.next()).await.unwrap_or(Some(Err(BrokenOff)))?;
+        let state = next.is_ok().then_some((pieces, stop));
+        Some((next, state))
+    });
+    let mut response = warp::reply::stream(pieces).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(HeaderName::from_static("x-etcd-index"), index.into());

@@ -15,10 +15,13 @@ use crate::store::http::guard::Pass;
 use crate::store::http::handed_over::{HandedOver, Work};
 use crate::store::http::head::Head;
 use crate::store::http::{Api, body, guard};
-use crate::store::{Body, Consistency, Done, StoreError};
+use crate::store::{Body, Consistency, Done, LargeAnswer, StoreError};
 
 /// The longest key, in bytes: twice what etcd's request line has room for.
 const KEY_BYTES: usize = 8 << 10;
+
+/// The answer to a change with values of fewer bytes is made in one piece.
+const SMALL_VALUE_BYTES: usize = 8 << 10;
 
 /// The most components of a key: what etcd's request line has room for.
 const KEY_DEPTH: usize = 2048;
@@ -67,12 +70,43 @@ pub async fn answer(api: &Api, head: Head<'_>, body: impl Pieces) -> Response {
             _ => write(api, method, key, params).await,
         }
     };
-    done.await.unwrap_or_else(|error| {
-        if error.is_busy() {
-            api.store.metrics().http.busy.inc();
+    match done.await {
+        Ok(response) => response,
+        Err(error) => refuse(api, error, cluster).await,
+    }
+}
+
+/// The answer that says why not. A large one takes its turn, and may find that there is no room for it.
+async fn refuse(api: &Api, error: ApiError, cluster: u64) -> Response {
+    let (outline, key) = error.outline();
+    let body = match key {
+        Some(key) => api.store.answer(key, outline).await,
+        None => Some(Body::Small(outline.into_whole())),
+    };
+    if error.is_busy() || body.is_none() {
+        api.store.metrics().http.busy.inc();
+    }
+    match body {
+        Some(Body::Small(json)) => error.response(cluster, json.into()),
+        Some(Body::Large(large)) => handing_over(error.response(cluster, Bytes::new()), large),
+        None => {
+            let busy = ApiError::busy();
+            busy.response(cluster, busy.outline().0.into_whole().into())
         }
-        error.into_response(cluster)
-    })
+    }
+}
+
+/// An answer whose body is sent by others.
+fn handing_over(mut response: Response, large: Box<LargeAnswer>) -> Response {
+    response.extensions_mut().insert(HandedOver::new(Work::Answer(large)));
+    response
+}
+
+fn with_body(status: StatusCode, body: Body, cluster: u64, indexes: Indexes) -> Response {
+    match body {
+        Body::Small(json) => answer::keys(status, json.into(), cluster, indexes),
+        Body::Large(large) => handing_over(answer::keys(status, Bytes::new(), cluster, indexes), large),
+    }
 }
 
 async fn get(api: &Api, key: &Key, params: &Params, mut pass: Pass) -> Result<Response, ApiError> {
@@ -88,15 +122,7 @@ async fn get(api: &Api, key: &Key, params: &Params, mut pass: Pass) -> Result<Re
     pass.confirm().await?;
     let found = found?;
     let indexes = Indexes { etcd: found.index, raft: found.raft_index, term: found.raft_term };
-    let cluster = api.store.node().identity().cluster;
-    Ok(match found.body {
-        Body::Small(json) => answer::keys(StatusCode::OK, json.into(), cluster, indexes),
-        Body::Large(large) => {
-            let mut response = answer::keys(StatusCode::OK, Bytes::new(), cluster, indexes);
-            response.extensions_mut().insert(HandedOver::new(Work::Answer(large)));
-            response
-        }
-    })
+    Ok(with_body(StatusCode::OK, found.body, api.store.node().identity().cluster, indexes))
 }
 
 /// Each directory above a key holds its own path, so what a key takes grows with its depth times its length.
@@ -121,12 +147,15 @@ async fn write(api: &Api, method: &Method, key: Key, params: Params) -> Result<R
     let created = event.action == Action::Create || event.action == Action::Set && event.prev.is_none();
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let body = if brief && !event.action.removes() {
-        Bytes::from(format!("{{\"action\":\"{}\"}}\n", event.action.as_str()))
+        Body::Small(format!("{{\"action\":\"{}\"}}\n", event.action.as_str()).into_bytes())
+    } else if event.value_bytes() < SMALL_VALUE_BYTES {
+        Body::Small(event.encoded())
     } else {
-        event.encoded()
+        // It is done: that there is no room to say what came of it is no reason to say that it is not.
+        api.store.answer(event.key(), event.outline()).await.ok_or(StoreError::TimedOut)?
     };
     let indexes = Indexes { etcd: index, raft: raft_index, term: raft_term };
-    Ok(answer::keys(status, body, api.store.node().identity().cluster, indexes))
+    Ok(with_body(status, body, api.store.node().identity().cluster, indexes))
 }
 
 /// The operation that a PUT, POST or DELETE is: the first of etcd's conditions that holds.

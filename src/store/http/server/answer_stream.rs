@@ -1,6 +1,6 @@
 //! A large body, rendered while it is sent: a piece is made when the socket has room for it, so that a slow reader keeps
 //! one piece and a place. One that is slower than a least speed is closed, because what it reads stays in memory until
-//! it has it.
+//! it has it; and so is one whose answer keeps too much there.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -11,41 +11,57 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::framing::Framing;
+use crate::store::pace::{LEAST_SPEED, Pace};
 use crate::store::{LargeAnswer, Store};
 
-/// The least speed of a reader of a large answer, in bytes a second, after [`PATIENCE`].
-const LEAST_SPEED: u32 = 64 << 10;
-
-/// How long a reader may take nothing, or be slower than [`LEAST_SPEED`], before that counts.
+/// How long a reader may take nothing, or be slower than the least speed, before that counts.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is always left of the patience with a reader that has just taken something: that may have been noticed late.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether an answer keeps too much.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// Bytes that the system keeps for a socket before they can be sent (tcp(7), TCP_NOTSENT_LOWAT). What is under way on
 /// the network does not count, so this does not limit the speed.
 const UNSENT_BYTES: u32 = 128 << 10;
 
-/// How long a reader may still take to be ready for more.
-struct Pace {
-    left: Duration,
+/// Why a body was not sent to its end.
+#[derive(Debug)]
+enum Broken {
+    /// The client has gone.
+    Gone(io::Error),
+    /// Its reader is slower than the least speed.
+    Slow,
+    /// It keeps too much in memory.
+    Heavy,
 }
 
-impl Pace {
-    fn new() -> Self {
-        Self { left: PATIENCE }
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Gone(error)
     }
+}
 
-    /// The reader took some bytes.
-    fn took(&mut self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let earned = Duration::from_secs(1) * bytes / LEAST_SPEED;
-        self.left = (self.left + earned).min(PATIENCE);
+/// A connection on which a body is not at its end. Dropped as it is, it is reset: that frees what the system still keeps
+/// for it, and tells the client, which may know of no other end of a body than the connection's, that this was not it.
+struct Unfinished(Option<TcpStream>);
+
+impl Unfinished {
+    /// The body has come to its end.
+    fn finish(mut self) -> Option<TcpStream> {
+        self.0.take()
     }
+}
 
-    /// The reader was waited for, and is ready.
-    fn waited(&mut self, time: Duration) {
-        self.left = self.left.saturating_sub(time).max(LEAST_PATIENCE);
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.0
+            && let Err(error) = stream.set_zero_linger()
+        {
+            tracing::debug!(%error, "the connection of an answer that was broken off cannot be reset");
+        }
     }
 }
 
@@ -53,20 +69,22 @@ impl Pace {
 pub async fn send(
     stream: TcpStream,
     peer: SocketAddr,
-    mut answer: Box<LargeAnswer>,
+    answer: Box<LargeAnswer>,
     framing: Framing,
     store: Arc<Store>,
 ) -> Option<TcpStream> {
-    keep_unsent(&stream, peer, UNSENT_BYTES);
-    match write_body(&stream, &mut answer, framing).await {
-        // The system's own setting.
-        Ok(()) => keep_unsent(&stream, peer, 0),
-        Err(error) => {
-            give_up(&stream, peer, &answer, &store, &error);
-            return None;
-        }
+    let unfinished = Unfinished(Some(stream));
+    let stream = unfinished.0.as_ref()?;
+    keep_unsent(stream, peer, UNSENT_BYTES);
+    let (pace, looked) = (Pace::new(PATIENCE), Instant::now());
+    let mut sender = Sender { stream, answer, pace, looked, store: &store };
+    if let Err(broken) = sender.send_body(framing).await {
+        say(&broken, peer, &sender.answer, &store);
+        return None;
     }
-    framing.keep_alive.then_some(stream)
+    // The system's own setting.
+    keep_unsent(stream, peer, 0);
+    unfinished.finish().filter(|_| framing.keep_alive)
 }
 
 fn keep_unsent(stream: &TcpStream, peer: SocketAddr, bytes: u32) {
@@ -75,98 +93,124 @@ fn keep_unsent(stream: &TcpStream, peer: SocketAddr, bytes: u32) {
     }
 }
 
-async fn write_body(stream: &TcpStream, answer: &mut LargeAnswer, framing: Framing) -> io::Result<()> {
-    let mut pace = Pace::new();
-    loop {
-        wait(stream, &mut pace).await?;
-        let Some(piece) = answer.next_piece() else { break };
-        if !piece.is_empty() {
-            let size = format!("{:x}\r\n", piece.len());
-            match framing.chunked {
-                true => {
-                    write(stream, &mut [size.as_bytes(), &piece, b"\r\n"].map(IoSlice::new), &mut pace)
-                        .await?
+struct Sender<'a> {
+    stream: &'a TcpStream,
+    answer: Box<LargeAnswer>,
+    pace: Pace,
+    /// When it was looked last what the answer keeps.
+    looked: Instant,
+    store: &'a Store,
+}
+
+impl Sender<'_> {
+    async fn send_body(&mut self, framing: Framing) -> Result<(), Broken> {
+        loop {
+            self.wait().await?;
+            let Some(piece) = self.answer.next_piece() else { break };
+            if !piece.is_empty() {
+                let size = format!("{:x}\r\n", piece.len());
+                match framing.chunked {
+                    true => {
+                        self.write(&mut [size.as_bytes(), &piece, b"\r\n"].map(IoSlice::new)).await?;
+                    }
+                    false => self.write(&mut [IoSlice::new(&piece)]).await?,
                 }
-                false => write(stream, &mut [IoSlice::new(&piece)], &mut pace).await?,
+            }
+            drop(piece);
+            // Other answers have their turn.
+            tokio::task::yield_now().await;
+        }
+        if framing.chunked {
+            self.write(&mut [IoSlice::new(b"0\r\n\r\n")]).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the reader takes more.
+    async fn wait(&mut self) -> Result<(), Broken> {
+        let began = Instant::now();
+        let patience = self.pace.left().max(LEAST_PATIENCE);
+        loop {
+            if self.looked.elapsed() >= LOOK_EVERY {
+                self.looked = Instant::now();
+                if self.store.keeps_too_much(&self.answer) {
+                    return Err(Broken::Heavy);
+                }
+            }
+            let left = patience.saturating_sub(began.elapsed());
+            match tokio::time::timeout(left.min(LOOK_EVERY), self.stream.writable()).await {
+                Ok(ready) => {
+                    ready?;
+                    break;
+                }
+                Err(_) if left <= LOOK_EVERY => return Err(Broken::Slow),
+                Err(_) => {}
             }
         }
-        drop(piece);
-        // Other answers have their turn.
-        tokio::task::yield_now().await;
+        self.pace.waited(began.elapsed());
+        Ok(())
     }
-    if framing.chunked {
-        write(stream, &mut [IoSlice::new(b"0\r\n\r\n")], &mut pace).await?;
-    }
-    Ok(())
-}
 
-/// Waits until the reader takes more. `TimedOut` when it is too slow.
-async fn wait(stream: &TcpStream, pace: &mut Pace) -> io::Result<()> {
-    let began = Instant::now();
-    tokio::time::timeout(pace.left, stream.writable()).await??;
-    pace.waited(began.elapsed());
-    Ok(())
-}
-
-async fn write(stream: &TcpStream, mut parts: &mut [IoSlice<'_>], pace: &mut Pace) -> io::Result<()> {
-    while !parts.is_empty() {
-        match stream.try_write_vectored(parts) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                pace.took(written);
-                IoSlice::advance_slices(&mut parts, written);
+    async fn write(&mut self, mut parts: &mut [IoSlice<'_>]) -> Result<(), Broken> {
+        while !parts.is_empty() {
+            match self.stream.try_write_vectored(parts) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => {
+                    self.pace.took(written);
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait().await?,
+                Err(error) => return Err(error.into()),
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(stream, pace).await?,
-            Err(error) => return Err(error),
         }
+        Ok(())
     }
-    Ok(())
 }
 
-fn give_up(stream: &TcpStream, peer: SocketAddr, answer: &LargeAnswer, store: &Store, error: &io::Error) {
-    if error.kind() != io::ErrorKind::TimedOut {
-        tracing::debug!(%peer, %error, "the client has gone before it had its answer");
-        return;
-    }
+/// Says why an answer was broken off.
+fn say(broken: &Broken, peer: SocketAddr, answer: &LargeAnswer, store: &Store) {
+    let why = match broken {
+        Broken::Gone(error) => {
+            tracing::debug!(%peer, %error, "the client has gone before it had its answer");
+            return;
+        }
+        Broken::Slow => format!("its reader takes less than {} KiB/s", LEAST_SPEED >> 10),
+        Broken::Heavy => "too much was overwritten since it began".into(),
+    };
     store.metrics().http.slow_readers.inc();
     let key = format!("/{}", String::from_utf8_lossy(answer.key().as_bytes()).trim_start_matches('/'));
-    let why = format!("its reader takes less than {} KiB/s", LEAST_SPEED >> 10);
     tracing::warn!(%peer, key, why, "large answer broken off");
-    // Frees what the system still keeps for it, and tells it that this was not the end.
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%peer, %error, "the connection cannot be reset");
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn a_reader_at_the_least_speed_may_go_on_and_a_slower_one_may_not() {
-        let mut pace = Pace::new();
-        for _ in 0..100 {
-            pace.waited(SECOND);
-            pace.took(LEAST_SPEED as usize);
-        }
-        assert_eq!(pace.left, PATIENCE);
-        let mut waits = 0;
-        while pace.left > 2 * SECOND {
-            pace.waited(2 * SECOND);
-            pace.took(LEAST_SPEED as usize);
-            waits += 1;
-        }
-        assert_eq!(waits, 8);
+    async fn pair() -> (TcpStream, std::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().await.unwrap().0, client)
     }
 
-    #[test]
-    fn fast_reading_earns_no_more_than_the_patience() {
-        let mut pace = Pace::new();
-        pace.took(100 << 20);
-        assert_eq!(pace.left, PATIENCE);
-        pace.waited(PATIENCE * 2);
-        assert_eq!(pace.left, LEAST_PATIENCE, "it is ready, whenever that was noticed");
+    #[tokio::test]
+    async fn an_answer_that_is_dropped_before_its_end_does_not_look_ended() {
+        for finished in [false, true] {
+            let (stream, mut client) = pair().await;
+            stream.writable().await.unwrap();
+            assert_eq!(stream.try_write(b"begun").unwrap(), 5);
+            let mut piece = [0; 5];
+            client.read_exact(&mut piece).unwrap();
+            let unfinished = Unfinished(Some(stream));
+            if finished {
+                drop(unfinished.finish());
+            } else {
+                drop(unfinished);
+            }
+            let ended = client.read(&mut piece).map_err(|error| error.kind());
+            let expected = if finished { Ok(0) } else { Err(io::ErrorKind::ConnectionReset) };
+            assert_eq!(ended, expected);
+        }
     }
 }

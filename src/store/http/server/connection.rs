@@ -35,6 +35,10 @@ const SMALL_BYTES: usize = 2 << 10;
 /// stay.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client may take for what comes before a watch or a large answer: the head of that, and small answers to
+/// earlier requests. What is handed over waits in memory meanwhile.
+const PARKED_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Serves one client, which takes up a `_room`, until it leaves, breaks a limit, or `stop` comes and nothing is under way any more.
 pub async fn converse(
     mut stream: TcpStream,
@@ -100,7 +104,7 @@ async fn talk(
         .serve_connection(TokioIo::new(wire), service);
     let mut cancelled = pin!(stop.cancelled());
     let mut stopping = false;
-    let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    let (mut head, mut parked) = (Countdown::default(), Countdown::default());
     let ended = poll_fn(|cx| {
         if !stopping && cancelled.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -112,15 +116,15 @@ async fn talk(
         if progress.is_handed_over() {
             return Poll::Ready(None);
         }
-        if !progress.head_is_open() {
-            timer = None;
-        } else {
-            let begin = || Box::pin(tokio::time::sleep(HEAD_TIMEOUT));
-            if timer.get_or_insert_with(begin).as_mut().poll(cx).is_ready() {
-                pages.store().metrics().http.head_timeouts.inc();
-                tracing::debug!("a client took too long for the head of a request");
-                return Poll::Ready(Some(Ok(())));
-            }
+        if head.poll(progress.head_is_open(), HEAD_TIMEOUT, cx).is_ready() {
+            pages.store().metrics().http.head_timeouts.inc();
+            tracing::debug!("a client took too long for the head of a request");
+            return Poll::Ready(Some(Ok(())));
+        }
+        if parked.poll(progress.is_parked(), PARKED_TIMEOUT, cx).is_ready() {
+            pages.store().metrics().http.slow_readers.inc();
+            tracing::debug!("a client took too long for the head of an answer");
+            return Poll::Ready(Some(Ok(())));
         }
         Poll::Pending
     })
@@ -138,6 +142,21 @@ async fn talk(
             let rest = [&*parts.read_buf, &*wire.ready, &*wire.raw].concat();
             progress.take_parked().map(|parked| (parked, rest))
         }
+    }
+}
+
+/// Ends when something has lasted too long.
+#[derive(Default)]
+struct Countdown(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Countdown {
+    /// Ready when what `lasts` has done so for the whole `limit`.
+    fn poll(&mut self, lasts: bool, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        if !lasts {
+            self.0 = None;
+            return Poll::Pending;
+        }
+        self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
     }
 }
 
@@ -250,5 +269,25 @@ impl AsyncWrite for Wire<'_> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_countdown_runs_while_something_lasts_and_begins_anew_with_the_next() {
+        let (mut countdown, limit) = (Countdown::default(), Duration::from_millis(20));
+        poll_fn(|cx| {
+            assert!(countdown.poll(false, Duration::ZERO, cx).is_pending());
+            assert!(countdown.poll(true, Duration::from_secs(3600), cx).is_pending());
+            // It is over, and the next has its own limit.
+            assert!(countdown.poll(false, limit, cx).is_pending());
+            assert!(countdown.poll(true, limit, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        poll_fn(|cx| countdown.poll(true, limit, cx)).await;
     }
 }

@@ -78,6 +78,11 @@ impl Progress {
         self.flushed.load(Ordering::Relaxed)
     }
 
+    /// Whether work waits until what comes before it has gone out.
+    pub fn is_parked(&self) -> bool {
+        self.parked.lock().expect("handed over work lock poisoned").is_some()
+    }
+
     /// What was handed over, once.
     pub fn take_parked(&self) -> Option<Parked> {
         self.parked.lock().expect("handed over work lock poisoned").take()
