@@ -20,8 +20,8 @@ pub enum StoreError {
     /// So much waited that this was not taken up until the time was up: nothing was proposed.
     #[error("too many requests")]
     Busy,
-    /// So many watches wait already that no more are taken.
-    #[error("too many watches: {0} wait on this node, and max_watchers allows no more")]
+    /// So many watches there are already that no more are taken.
+    #[error("too many watches: {0} are on this node, and max_watchers allows no more")]
     TooManyWatches(u64),
     /// This node is stopping.
     #[error("server stopped")]

@@ -224,15 +224,15 @@ impl Store {
     /// Gives a watch that is behind more of what happened before it came.
     ///
     /// # Errors
-    /// As for [`watch`](Self::watch).
-    pub fn advance(&self, subscription: &mut Subscription) -> Result<(), StoreError> {
+    /// What it has not heard is no longer kept.
+    pub fn advance(&self, subscription: &mut Subscription) -> Result<(), Refusal> {
         let (state, hub) = (self.node.state(), &self.pending.hub);
-        hub.advance(subscription, || state.read(), past).map_err(|refused| self.not_watched(refused))
+        hub.advance(subscription, || state.read(), past)
     }
 
     fn not_watched(&self, refused: watch::hub::Refused) -> StoreError {
         match refused {
-            watch::hub::Refused::Cleared(error, index) => StoreError::Refused(Refusal { error, index }),
+            watch::hub::Refused::Cleared(refusal) => StoreError::Refused(refusal),
             watch::hub::Refused::Full(count) => {
                 self.pending.metrics.watches_refused.inc();
                 StoreError::TooManyWatches(count)

@@ -32,14 +32,12 @@ pub struct Metrics {
     pub expires: IntCounter,
     /// Watches asked for.
     pub watch_requests: IntCounter,
-    /// Watches that were not accepted because too many wait.
+    /// Watches that were not accepted because there were too many.
     pub watches_refused: IntCounter,
     /// Times that a watcher was told of an event live.
     pub told: IntCounter,
     /// Times that too much waited to be told and the rest was left to the history.
     pub skipped: IntCounter,
-    /// Watches closed because no place was left when they had caught up.
-    pub crowded: IntCounter,
     /// Watches closed because their reader took no bytes.
     pub stalled: IntCounter,
     /// Watches closed because what they had not heard was forgotten.
@@ -114,7 +112,7 @@ impl Metrics {
             watches_refused: counter(
                 r,
                 "muster_watch_refused_total",
-                "Watches not accepted because too many waited.",
+                "Watches not accepted because there were too many.",
             )?,
             told: counter(r, "muster_watch_events_total", "Times that a watcher was told of an event live.")?,
             skipped: counter(
@@ -122,7 +120,6 @@ impl Metrics {
                 "muster_watch_skipped_total",
                 "Times that too much waited to be told: watchers went on from the history.",
             )?,
-            crowded: slow.with_label_values(&["crowded"]),
             stalled: slow.with_label_values(&["stalled"]),
             cleared: slow.with_label_values(&["cleared"]),
             writes: KINDS.map(|kind| of(&writes, kind)),

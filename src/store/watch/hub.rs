@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use super::mailbox::{End, Mailbox, QUEUE_EVENTS, Told};
-use crate::keyspace::{Change, Event, History, KeyError};
+use crate::keyspace::{Change, Event, History, Refusal};
 
-/// Bytes of keys and values of past events that a watcher is given at a time.
-const PAST_BYTES: usize = 4 << 20;
+/// Bytes of values of past events that a watcher is given at a time; one event is always taken. What it has not taken yet
+/// is in memory once more for each, so this is as little as costs no time.
+const PAST_BYTES: usize = 64 << 10;
 
 /// What a watcher asks for.
 #[derive(Clone, Debug)]
@@ -27,10 +28,16 @@ pub struct Interest {
 /// Why a watch is not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The events asked for are no longer kept; with the store's index.
-    Cleared(KeyError, u64),
-    /// So many watchers wait already, and no more may.
+    /// The events asked for are no longer kept.
+    Cleared(Refusal),
+    /// So many watches there are already, and no more may be.
     Full(u64),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Cleared(refusal)
+    }
 }
 
 /// A watch that has been accepted. It ends when dropped.
@@ -46,6 +53,8 @@ pub struct Subscription {
     /// The first index that it has not heard of.
     next: u64,
     stage: Stage,
+    /// It is one of those that are limited: all but those that the past answers at once.
+    has_place: bool,
 }
 
 /// Where a watch gets its next event from.
@@ -103,6 +112,9 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        if self.has_place {
+            self.hub.watches.fetch_sub(1, Ordering::Relaxed);
+        }
         let Stage::Live(id) = self.stage else { return };
         // After a panic under the lock the node stops, and a panic here could come on top of another.
         let Ok(mut state) = self.hub.state.lock() else { return };
@@ -127,6 +139,8 @@ pub struct Hub {
     state: Mutex<State>,
     /// How many watchers there are, changed under the lock.
     count: AtomicU64,
+    /// How many watches there are: those that wait, and streams that are told of the past.
+    watches: AtomicU64,
     /// How many there may be.
     limit: u64,
     /// The last index that was told.
@@ -215,11 +229,12 @@ impl State {
 }
 
 impl Hub {
-    /// A hub that lets at most `limit` watchers wait.
+    /// A hub for at most `limit` watches.
     pub fn new(limit: u64) -> Self {
         Self {
             state: Mutex::default(),
             count: AtomicU64::new(0),
+            watches: AtomicU64::new(0),
             limit,
             told: AtomicU64::new(0),
             away_after: AtomicU64::new(0),
@@ -231,15 +246,16 @@ impl Hub {
         self.state.lock().expect("hub lock poisoned")
     }
 
-    /// How many watchers there are.
+    /// How many watchers wait.
     pub fn watchers(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Accepts a watch. `read` gives the history and the store's index for as long as what it returns lives.
+    /// Accepts a watch, which has its place until it is dropped, unless the past answers it at once. `read` gives the history and the store's index for as
+    /// long as what it returns lives.
     ///
     /// # Errors
-    /// `Cleared` when the events asked for are no longer kept, `Full` when too many wait.
+    /// `Cleared` when the events asked for are no longer kept, `Full` when there are too many.
     pub fn subscribe<R>(
         self: &Arc<Self>,
         interest: Interest,
@@ -257,21 +273,27 @@ impl Hub {
             stream,
             next: since.filter(|since| *since > 0).unwrap_or(index + 1),
             stage: Stage::Behind,
+            has_place: false,
         };
         self.advance(&mut subscription, read, view)?;
+        if subscription.stage != Stage::Done {
+            let more = |count| Some(count + 1).filter(|count| *count <= self.limit);
+            self.watches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(Refused::Full)?;
+            subscription.has_place = true;
+        }
         Ok(subscription)
     }
 
     /// Gives a subscription that is behind what the history has for it next, or registers it for what is to come.
     ///
     /// # Errors
-    /// As for [`subscribe`](Self::subscribe).
+    /// What it has not heard is no longer kept.
     pub fn advance<R>(
         &self,
         subscription: &mut Subscription,
         read: impl Fn() -> R,
         view: impl Fn(&R) -> (&History, u64),
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let (mut state, _replica) = loop {
             self.look_back(subscription, &read, &view)?;
             if !subscription.is_behind() {
@@ -288,15 +310,11 @@ impl Hub {
             }
             // Only what has come since: what is found is told outside of the locks.
             let found = history.scan(path, *recursive, *next, index);
-            if found.map_err(|e| Refused::Cleared(e, index))?.is_none() {
+            if found.map_err(|error| Refusal { error, index })?.is_none() {
                 subscription.next = index + 1;
                 break (state, replica);
             }
         };
-        let count = self.count.load(Ordering::Relaxed);
-        if count >= self.limit {
-            return Err(Refused::Full(count));
-        }
         state.next += 1;
         let id = state.next;
         let Subscription { recursive, stream, next: since, .. } = *subscription;
@@ -314,7 +332,7 @@ impl Hub {
         subscription: &mut Subscription,
         read: impl Fn() -> R,
         view: impl Fn(&R) -> (&History, u64),
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let (history, index) = {
             let replica = read();
             let (history, index) = view(&replica);
@@ -327,17 +345,17 @@ impl Hub {
         while subscription.stage == Stage::Behind && subscription.next <= index {
             let Subscription { path, recursive, next, .. } = &*subscription;
             let found = history.scan(path, *recursive, *next, index);
-            let Some(event) = found.map_err(|e| Refused::Cleared(e, index))? else {
+            let Some(event) = found.map_err(|error| Refusal { error, index })? else {
                 subscription.next = index + 1;
                 return Ok(());
             };
-            if events >= QUEUE_EVENTS || events > 0 && bytes >= PAST_BYTES {
+            events += 1;
+            bytes += event.value_bytes();
+            if events > QUEUE_EVENTS || events > 1 && bytes > PAST_BYTES {
                 return Ok(());
             }
-            let told = told(&event);
-            events += 1;
-            bytes += told.line.len();
-            subscription.mailbox.put(&told, !subscription.stream);
+            let (_, more) = subscription.mailbox.put(&told(&event), !subscription.stream);
+            assert_eq!(more, subscription.stream, "a mailbox took less than a pass may put into it");
             subscription.next = event.index + 1;
             if !subscription.stream {
                 subscription.stage = Stage::Done;
@@ -556,6 +574,70 @@ mod tests {
         heard.extend(indexes(&mut stream));
         let last = f.keyspace.index();
         assert_eq!(heard, (1..=last).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_past_of_large_values_is_told_one_by_one_and_small_ones_behind_them_are_not_lost() {
+        let mut f = Fixture::new();
+        let mut put = |bytes: usize| {
+            let content = Content { value: vec![b'x'; bytes].into(), ..Content::default() };
+            let key = Key::parse(b"/a").unwrap();
+            f.apply(Command::Set { key, dir: false, content });
+        };
+        for bytes in [9 << 20, 9 << 20, 1, 1, PAST_BYTES, 1, 9 << 20] {
+            put(bytes);
+        }
+        let mut stream = f.watch("/a", false, true, Some(1));
+        let mut heard = Vec::new();
+        loop {
+            f.advance(&mut stream);
+            let mut bytes = 0;
+            let mut events = 0;
+            while let Some(told) = stream.next().now_or_never() {
+                let told = told.unwrap();
+                heard.push(told.index);
+                bytes += told.line.len();
+                events += 1;
+            }
+            if events == 0 {
+                break;
+            }
+            assert!(events == 1 || bytes < 2 * PAST_BYTES, "{events} with {bytes} bytes at a time");
+        }
+        assert_eq!(heard, [1, 2, 3, 4, 5, 6, 7]);
+        f.set("/a");
+        assert_eq!(indexes(&mut stream), [8]);
+    }
+
+    #[test]
+    fn a_watch_has_its_place_while_it_is_told_of_the_past_and_until_it_is_dropped() {
+        let mut f = Fixture::new();
+        f.hub = Arc::new(Hub::new(2));
+        f.set("/a");
+        let behind = f.watch("/a", false, true, Some(1));
+        let mut once = f.watch("/a", false, false, None);
+        f.set("/a");
+        let interest = Interest { path: b"/a".to_vec(), recursive: false, stream: true, since: Some(1) };
+        let again = || f.hub.subscribe(interest.clone(), || &f.keyspace, |k| (k.history(), k.index()));
+        assert_eq!(f.hub.watchers(), 0, "nobody waits");
+        assert_eq!(again().unwrap_err(), Refused::Full(2));
+        assert_eq!(
+            indexes(&mut f.watch("/a", false, false, Some(1))),
+            [1],
+            "what the past answers needs no place"
+        );
+        assert_eq!(indexes(&mut once), [2]);
+        drop(once);
+        assert!(again().is_ok());
+        let cleared = Interest { since: Some(1), ..interest.clone() };
+        let empty = History::new(5_u64.into());
+        assert!(matches!(
+            f.hub.subscribe(cleared, || &empty, |empty| (empty, 900)),
+            Err(Refused::Cleared(_))
+        ));
+        assert!(again().is_ok(), "one that was refused has no place");
+        drop(behind);
+        assert_eq!(f.hub.watches.load(Ordering::Relaxed), 0);
     }
 
     #[test]

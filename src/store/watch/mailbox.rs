@@ -53,9 +53,13 @@ impl Mailbox {
         self.0.lock().expect("mailbox lock poisoned")
     }
 
-    /// Puts an event in, the last one when `last`. Gives the task to wake, and whether the watcher may be told more.
+    /// Puts an event in, the last one when `last`; one that does not fit is left to the history, with all that follow.
+    /// Gives the task to wake, and whether the watcher may be told more.
     pub fn put(&self, told: &Told, last: bool) -> (Option<Waker>, bool) {
         let mut state = self.state();
+        if state.end.is_some() {
+            return (None, false);
+        }
         let full = state.queue.len() >= QUEUE_EVENTS || state.bytes + told.line.len() > QUEUE_BYTES;
         match state.queue.back().filter(|_| full) {
             Some(newest) => state.end = Some(End::Moved(newest.index)),
@@ -130,6 +134,7 @@ mod tests {
         let mailbox = Mailbox::default();
         assert!(mailbox.put(&told(1, QUEUE_BYTES + 1), false).1);
         assert!(!mailbox.put(&told(2, 1), false).1);
+        assert!(!mailbox.put(&told(3, 1), false).1, "nothing comes behind a gap");
         assert_eq!(mailbox.next().await.map(|told| told.index), Ok(1));
         assert_eq!(mailbox.next().await, Err(End::Moved(1)));
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::framing::Framing;
 use crate::store::http::guard::Pass;
-use crate::store::{End, Store, StoreError, Subscription, Told};
+use crate::store::{End, Store, Subscription, Told};
 
 /// A reader whose socket takes nothing for this long is closed.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,11 +44,9 @@ pub async fn keep(
     let Watch { mut subscription, mut pass, framing } = watch;
     let mut cancelled = pin!(stop.cancelled());
     let ended = loop {
-        if subscription.is_behind()
-            && let Err(error) = store.advance(&mut subscription)
-        {
+        if subscription.is_behind() && store.advance(&mut subscription).is_err() {
             // Without an end of the body, so that the client notices.
-            report(&store, peer, &subscription, &error);
+            report(&store, peer, &subscription);
             return None;
         }
         tokio::select! {
@@ -160,18 +158,12 @@ async fn listen(stream: &TcpStream, rest: &mut Vec<u8>) -> bool {
 }
 
 /// Says why a watch is closed that its client would have gone on with.
-fn report(store: &Store, peer: SocketAddr, subscription: &Subscription, error: &StoreError) {
-    let metrics = store.metrics();
-    let (count, why) = match error {
-        StoreError::Refused(_) if subscription.missed_while_away() => {
-            (&metrics.cleared, "this node was away, and what happened meanwhile is forgotten")
-        }
-        StoreError::Refused(_) => {
-            (&metrics.cleared, "its reader is so slow that what it has not heard is forgotten")
-        }
-        _ => (&metrics.crowded, "it could not keep its place among too many"),
+fn report(store: &Store, peer: SocketAddr, subscription: &Subscription) {
+    let why = match subscription.missed_while_away() {
+        true => "this node was away, and what happened meanwhile is forgotten",
+        false => "its reader is so slow that what it has not heard is forgotten",
     };
-    count.inc();
+    store.metrics().cleared.inc();
     tracing::warn!(%peer, key = %key(subscription), why, "watch closed");
 }
 
