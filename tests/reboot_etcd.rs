@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -609,4 +610,37 @@ async fn a_machine_that_is_back_before_its_last_boots_presence_has_expired_goes_
     story.ask().await;
     story.live(settings());
     story.until_done(2).await;
+}
+
+/// What `muster reboot` with these words ends with, and all that it says.
+fn on_the_command_line(story: &Story, words: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+    command.args(["--endpoints", &story.etcd.url(), "reboot"]).args(words).env("MUSTER_CONFIG", "/dev/null");
+    let output = command.output().expect("the program can be run");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test]
+async fn a_group_or_a_machine_that_there_is_not_is_an_error_before_anything_is_done() {
+    let Some(story) = Story::begin() else { return };
+    announce(&story.client, "m1", 60).await;
+    let (code, said) = on_the_command_line(&story, &["request", "--all", "--group", "typo"]);
+    assert!(code == Some(1) && said.contains("there is no group \"typo\""), "{said}");
+    let this = std::fs::read_to_string("/etc/machine-id").expect("a machine-id");
+    let unknown = format!("this machine ({}) is not known: does its agent run?", this.trim());
+    for verb in ["request", "lock", "unlock", "cancel"] {
+        let (code, said) = on_the_command_line(&story, &[verb]);
+        assert!(code == Some(1) && said.contains(&unknown), "{verb}: {said}");
+    }
+    story.until("untouched", |overview| overview.machines.is_empty() && overview.available == 1).await;
+
+    // A holder that has gone is known by its slot.
+    story.lock().acquire(&id(this.trim())).await.expect("a free lock");
+    let (code, said) = on_the_command_line(&story, &["unlock"]);
+    assert!(code == Some(0) && said.contains("does not hold the lock any longer, 1 of 1 free"), "{said}");
+    let (code, said) = on_the_command_line(&story, &["request", "--all", "--reason", "kernel"]);
+    assert_eq!((code, said.as_str()), (Some(0), "first/m1 was asked to reboot: kernel\n"));
+    let (code, said) = on_the_command_line(&story, &["cancel", "--machine", "first"]);
+    assert_eq!((code, said.as_str()), (Some(0), "first/m1 is not asked to reboot any longer\n"));
 }
