@@ -213,6 +213,8 @@ fn a_majority_founds_and_the_one_that_comes_later_is_introduced_once() {
         cluster.nodes[place].wait_until_healthy();
     }
     put(&cluster.nodes[0], "a");
+    // It has its name before it has ever run.
+    id(&cluster.nodes[0].url(), "n2");
     cluster.nodes[2].start();
     assert_eq!(cluster.nodes[2].request("GET", "/v2/keys/a", None).status, 200);
     // It votes: with one of the first two it is a majority.

@@ -77,7 +77,7 @@ impl<'a> Row<'a> {
             (false, role) => role,
         };
         match (self.running, self.lag) {
-            (Some(false), None) if self.member.name.is_empty() => format!("{role}, not started"),
+            (Some(false), None) if self.version.is_none() => format!("{role}, not started"),
             (Some(false), None) => format!("{role}, not reached"),
             (Some(false), Some(_)) => format!("{role}, not running"),
             (_, Some(lag)) if self.role == "learner" => format!("{role}, {lag} entries behind"),

@@ -130,8 +130,10 @@ impl Node {
         let roster = replica.keyspace.roster().members();
         let mine = roster.iter().find(|(_, seat)| seat.peer_urls.iter().any(|url| peer_urls.contains(url)));
         let member = mine.map(|(id, _)| *id);
-        let name = |id: &u64| replica.keyspace.members().get(*id).map(|a| a.name.clone()).unwrap_or_default();
-        let peer = |id: &u64, peer_urls: &[String]| Peer { name: name(id), peer_urls: peer_urls.to_vec() };
+        let peer = |id: &u64, peer_urls: &[String]| Peer {
+            name: replica.name_of(*id),
+            peer_urls: peer_urls.to_vec(),
+        };
         let members: BTreeMap<u64, Peer> =
             roster.iter().map(|(id, seat)| (*id, peer(id, &seat.peer_urls))).collect();
         Introduction { cluster: self.identity().cluster, member, members }

@@ -252,6 +252,13 @@ impl Replica {
         self.membership.membership().get_node(&id).is_some()
     }
 
+    /// The name of a member: the one it has published, or that the first members were told it has; empty if neither.
+    pub fn name_of(&self, id: u64) -> String {
+        let published = self.keyspace.members().get(id).map(|attributes| attributes.name.clone());
+        let told = || self.membership.membership().get_node(&id).map(|peer| peer.name.clone());
+        published.or_else(told).unwrap_or_default()
+    }
+
     /// The first members stand in raft's membership alone, and so do those of older data.
     fn seed_roster(&mut self) {
         let nodes = self.membership.membership().nodes();

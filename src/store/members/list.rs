@@ -40,7 +40,7 @@ pub fn list(node: &Node) -> Vec<Member> {
         let attributes = replica.keyspace.members().get(*id);
         Member {
             id: format!("{id:x}"),
-            name: attributes.map_or_else(String::new, |a| a.name.clone()),
+            name: replica.name_of(*id),
             peer_urls: seat.peer_urls.clone(),
             client_urls: attributes.map_or_else(Vec::new, |a| a.client_urls.clone()),
             is_learner: seat.replica,
