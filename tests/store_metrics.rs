@@ -57,6 +57,10 @@ fn what_happens_shows() {
     assert_eq!(watch.read_head().expect("headers").status, 200);
     assert_eq!(value(&page(node), "etcd_debugging_store_watchers"), Some(1.0));
     watch.chunk().expect("the key runs out");
+    // Watchers are told before those who wait for a result.
+    wait_for("the expiry has its result", LIMIT, || {
+        value(&page(node), "etcd_server_proposals_pending") == Some(0.0)
+    });
     let after = page(node);
     let grown =
         |name: &str| value(&after, name).unwrap_or_default() - value(&before, name).unwrap_or_default();

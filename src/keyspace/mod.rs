@@ -30,7 +30,7 @@ pub use frozen::Frozen;
 pub use history::{History, Memory};
 pub use json::{string as json_string, timestamp};
 pub use listing::Listing;
-pub use members::{Attributes, MemberError, Members, Roster, Seat};
+pub use members::{Attributes, MemberError, Members, PEER_URLS_BYTES, Roster, Seat};
 pub use mismatch::Mismatch;
 pub use outline::Outline;
 pub use record::{Past, Record};

@@ -4,4 +4,4 @@ mod attributes;
 mod roster;
 
 pub use attributes::{Attributes, Members};
-pub use roster::{MemberError, Roster, Seat};
+pub use roster::{MemberError, PEER_URLS_BYTES, Roster, Seat};

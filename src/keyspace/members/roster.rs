@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+/// Bytes that the peer URLs of all members may take together: the members are one record of a snapshot.
+pub const PEER_URLS_BYTES: usize = 1 << 20;
+
 /// A member's place in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -39,6 +42,9 @@ pub enum MemberError {
     /// Another member is reached at one of the URLs.
     #[error("another member has one of these peer URLs")]
     UrlExists,
+    /// The members would have too many or too long peer URLs.
+    #[error("the peer URLs of all members take more than {} MiB", PEER_URLS_BYTES >> 20)]
+    TooLarge,
     /// There is no such member.
     #[error("there is no such member")]
     NoSuchMember,
@@ -213,9 +219,12 @@ impl Roster {
     }
 
     fn check_urls(&self, id: u64, peer_urls: &[String]) -> Result<(), MemberError> {
-        let mut others = self.members.iter().filter(|(other, _)| **other != id);
-        let taken = others.any(|(_, seat)| seat.peer_urls.iter().any(|url| peer_urls.contains(url)));
-        if taken { Err(MemberError::UrlExists) } else { Ok(()) }
+        let others = self.members.iter().filter(|(other, _)| **other != id);
+        let mut others = others.flat_map(|(_, seat)| &seat.peer_urls);
+        if others.clone().chain(peer_urls).map(String::len).sum::<usize>() > PEER_URLS_BYTES {
+            return Err(MemberError::TooLarge);
+        }
+        if others.any(|url| peer_urls.contains(url)) { Err(MemberError::UrlExists) } else { Ok(()) }
     }
 }
 
@@ -253,6 +262,20 @@ mod tests {
         roster.update(2, &urls(2)).unwrap();
         roster.remove(1, None).unwrap();
         roster.add(3, &urls(1), false).unwrap();
+    }
+
+    #[test]
+    fn the_urls_of_all_members_fit_into_a_record() {
+        let mut roster = two();
+        let long = |id: u64| vec![format!("http://{}{id}", "x".repeat(PEER_URLS_BYTES / 3))];
+        roster.add(3, &long(3), false).unwrap();
+        roster.update(2, &long(2)).unwrap();
+        let before = roster.clone();
+        assert_eq!(roster.add(4, &long(4), true), Err(MemberError::TooLarge));
+        assert_eq!(roster.update(1, &long(1)), Err(MemberError::TooLarge));
+        assert_eq!(roster, before);
+        roster.update(2, &urls(2)).unwrap();
+        roster.add(4, &long(4), true).unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use warp::http::{HeaderMap, Method, StatusCode, header};
 use warp::reply::Response;
 
 use crate::format::{LOWEST, highest};
-use crate::keyspace::{KeyError, MemberError};
+use crate::keyspace::{KeyError, MemberError, PEER_URLS_BYTES};
 use crate::store::http::answer::{cluster_header, json, message, method_not_allowed, not_found, text_error};
 use crate::store::http::body;
 use crate::store::http::body::Pieces;
@@ -261,6 +261,11 @@ fn refusal(error: StoreError, id: &str) -> Refusal {
     let (status, words) = match error {
         MemberError::IdExists => (StatusCode::CONFLICT, "membership: ID exists".into()),
         MemberError::UrlExists => (StatusCode::CONFLICT, "membership: peerURL exists".into()),
+        MemberError::TooLarge => {
+            let most = PEER_URLS_BYTES >> 20;
+            let words = format!("membership: the peer URLs of all members take more than {most} MiB");
+            (StatusCode::BAD_REQUEST, words)
+        }
         MemberError::NoSuchMember => (StatusCode::NOT_FOUND, format!("No such member: {id}")),
         MemberError::Removed => (StatusCode::GONE, format!("Member permanently removed: {id}")),
         MemberError::Voter => (StatusCode::CONFLICT, format!("Member {id} is no read replica")),
