@@ -381,6 +381,18 @@ async fn a_reboot_can_be_taken_back_while_the_machine_waits_for_the_quorum_just_
 }
 
 #[tokio::test]
+async fn a_machine_that_is_going_down_keeps_the_lock_though_nobody_wants_its_reboot_any_longer() {
+    let Some(mut story) = Story::begin() else { return };
+    let id = story.machine.id.clone();
+    story.lock().acquire(&id).await.expect("a free lock");
+    story.records().put_holder(&id, &on_its_way(Phase::Leaving)).await.expect("a record");
+    // The coordinator before this one has asked logind.
+    story.machine.says("stopping");
+    story.live(settings());
+    story.until_done(2).await;
+}
+
+#[tokio::test]
 async fn a_coordinator_that_cannot_write_the_groups_document_at_its_start_tries_again() {
     let Some(mut story) = Story::begin() else { return };
     let failures = Arc::new(AtomicUsize::new(0));
