@@ -368,6 +368,34 @@ fn answers_to_writes_of_large_values_that_nobody_takes_cost_little() {
 }
 
 #[test]
+fn nothing_is_frozen_for_a_request_that_is_still_being_sent() {
+    let cluster = Cluster::start(1, &[]);
+    let node = &cluster.nodes[0];
+    fill(node, 1 << 20);
+    let mut open: Vec<TcpStream> = (0..5)
+        .map(|_| {
+            let mut stream = raw(node);
+            stream
+                .write_all(b"GET /v2/keys/large HTTP/1.0\r\nContent-Length: 10\r\n\r\n12345")
+                .expect("sent");
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(node.request("GET", "/v2/keys/large", None).status, 200);
+        // That one is over in a moment.
+        let none = || metric(node, "muster_http_large_answers") == 0;
+        wait_for("nothing to be frozen", Duration::from_secs(10), none);
+    }
+    for stream in &mut open {
+        stream.write_all(b"67890").expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        assert!(String::from_utf8_lossy(&answer[..16]).contains(" 200 ") && answer.ends_with(b"}}\n"));
+    }
+}
+
+#[test]
 fn a_listing_that_keeps_too_much_in_memory_is_given_up_and_a_newer_one_is_not() {
     let cluster = Cluster::start(1, &[]);
     let node = &cluster.nodes[0];
