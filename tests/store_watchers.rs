@@ -375,6 +375,33 @@ fn the_past_is_bound_in_bytes_as_well() {
 }
 
 #[test]
+fn large_events_of_the_past_are_told_whole_and_in_order() {
+    let cluster = Cluster::start(1, &[]);
+    let node = &cluster.nodes[0];
+    let value = |n: usize| n.to_string().repeat(300_000);
+    for n in 0..4 {
+        let put = node.request("PUT", "/v2/keys/large", Some(&format!("value={}", value(n))));
+        assert!(put.status < 300, "{}", put.text());
+        node.request("PUT", "/v2/keys/large", Some("value=small"));
+    }
+    let first = node.request("GET", "/v2/keys/large", None).json()["node"]["modifiedIndex"].as_u64();
+    let first = first.expect("an index") - 7;
+    let once = node.request("GET", &format!("/v2/keys/large?wait=true&waitIndex={first}"), None);
+    assert!(once.json()["node"]["value"] == value(0), "the whole of it, and the end");
+    let mut stream = Connection::open(&node.url()).expect("a connection");
+    let target = format!("/v2/keys/large?wait=true&stream=true&waitIndex={first}");
+    stream.send("GET", &target, None).expect("sent");
+    stream.read_head().expect("headers");
+    for n in 0..4 {
+        for expected in [value(n), "small".into()] {
+            let line = stream.chunk().expect("an event").expect("more");
+            let event: serde_json::Value = serde_json::from_slice(&line).expect("one event, and all of it");
+            assert!(event["node"]["value"] == expected, "{n}");
+        }
+    }
+}
+
+#[test]
 fn so_many_watches_and_no_more() {
     let cluster = Cluster::start(1, &["--max-watchers", "3"]);
     let node = &cluster.nodes[0];

@@ -39,7 +39,7 @@ pub use reading::Found;
 pub use run::{RunError, run};
 pub use threads::Threads;
 pub use watch::hub::{Interest, Subscription};
-pub use watch::mailbox::{End, Told};
+pub use watch::mailbox::{End, Line, Told};
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
-use super::mailbox::{End, Mailbox, QUEUE_EVENTS, Told};
+use super::mailbox::{End, Line, Mailbox, QUEUE_EVENTS, Told};
 use crate::keyspace::{Change, Event, History, Refusal};
 
 /// Bytes of values of past events that a watcher is given at a time; one event is always taken. What it has not taken yet
-/// is in memory once more for each, so this is as little as costs no time.
+/// is in memory once more for each, so this is as little as costs no time, and one with more is written while it is sent.
 const PAST_BYTES: usize = 64 << 10;
 
 /// What a watcher asks for.
@@ -185,7 +185,7 @@ impl<'a> Post<'a> {
 }
 
 fn told(event: &Event) -> Told {
-    Told { index: event.index, line: event.encoded().into() }
+    Told { index: event.index, line: Line::Written(event.encoded().into()) }
 }
 
 impl State {
@@ -354,7 +354,11 @@ impl Hub {
             if events > QUEUE_EVENTS || events > 1 && bytes > PAST_BYTES {
                 return Ok(());
             }
-            let (_, more) = subscription.mailbox.put(&told(&event), !subscription.stream);
+            let told = match event.value_bytes() > PAST_BYTES {
+                true => Told { index: event.index, line: Line::Unwritten(event.clone()) },
+                false => told(&event),
+            };
+            let (_, more) = subscription.mailbox.put(&told, !subscription.stream);
             assert_eq!(more, subscription.stream, "a mailbox took less than a pass may put into it");
             subscription.next = event.index + 1;
             if !subscription.stream {
@@ -596,8 +600,10 @@ mod tests {
             while let Some(told) = stream.next().now_or_never() {
                 let told = told.unwrap();
                 heard.push(told.index);
-                bytes += told.line.len();
+                bytes += told.line.size();
                 events += 1;
+                let is_small = told.line.size() < PAST_BYTES + 1000;
+                assert!(is_small || matches!(told.line, Line::Unwritten(_)), "it is in memory once");
             }
             if events == 0 {
                 break;

@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
+
+use crate::keyspace::Event;
 
 /// Events that may wait for a watcher. One that is further behind is told from the history, so that a slow reader
 /// takes no memory.
@@ -20,8 +22,27 @@ pub const QUEUE_BYTES: usize = 16 << 20;
 pub struct Told {
     /// The store's index that the change took.
     pub index: u64,
-    /// JSON and a line feed, shared by everybody who waits for it.
-    pub line: Bytes,
+    /// JSON and a line feed.
+    pub line: Line,
+}
+
+/// The text of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Shared by everybody who waits for it.
+    Written(Bytes),
+    /// Written while it is sent: the history has it as well, and each who is told of it would hold a text of his own.
+    Unwritten(Arc<Event>),
+}
+
+impl Line {
+    /// About how many bytes it has.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Written(text) => text.len(),
+            Self::Unwritten(event) => event.value_bytes(),
+        }
+    }
 }
 
 /// Why a watcher is told nothing more.
@@ -60,11 +81,11 @@ impl Mailbox {
         if state.end.is_some() {
             return (None, false);
         }
-        let full = state.queue.len() >= QUEUE_EVENTS || state.bytes + told.line.len() > QUEUE_BYTES;
+        let full = state.queue.len() >= QUEUE_EVENTS || state.bytes + told.line.size() > QUEUE_BYTES;
         match state.queue.back().filter(|_| full) {
             Some(newest) => state.end = Some(End::Moved(newest.index)),
             None => {
-                state.bytes += told.line.len();
+                state.bytes += told.line.size();
                 state.queue.push_back(told.clone());
                 state.end = last.then_some(End::Done);
             }
@@ -87,7 +108,7 @@ impl Mailbox {
         poll_fn(|cx| {
             let mut state = self.state();
             if let Some(told) = state.queue.pop_front() {
-                state.bytes -= told.line.len();
+                state.bytes -= told.line.size();
                 if state.queue.is_empty() {
                     state.queue = VecDeque::new();
                 }
@@ -115,7 +136,7 @@ mod tests {
     use super::*;
 
     fn told(index: u64, bytes: usize) -> Told {
-        Told { index, line: vec![b'x'; bytes].into() }
+        Told { index, line: Line::Written(vec![b'x'; bytes].into()) }
     }
 
     #[tokio::test]

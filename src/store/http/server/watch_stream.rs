@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::framing::Framing;
+use crate::keyspace::Event;
 use crate::store::http::guard::Pass;
-use crate::store::{End, Store, Subscription, Told};
+use crate::store::limits::PIECE_BYTES;
+use crate::store::{End, Line, Store, Subscription, Told};
 
 /// A reader whose socket takes nothing for this long is closed.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,18 +111,42 @@ async fn finish(stream: &TcpStream, framing: Framing) -> io::Result<()> {
 
 /// One event, and the end of the body when it is the `last`.
 async fn send(stream: &TcpStream, framing: Framing, told: &Told, last: bool) -> io::Result<()> {
-    if !framing.chunked {
-        return write(stream, &mut [IoSlice::new(&told.line)]).await;
-    }
-    let mut size = [0; 20];
-    let left = {
-        let mut room = &mut size[..];
-        write!(room, "{:x}\r\n", told.line.len())?;
-        room.len()
-    };
-    let size = &size[..20 - left];
     let end: &[u8] = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
-    write(stream, &mut [IoSlice::new(size), IoSlice::new(&told.line), IoSlice::new(end)]).await
+    match &told.line {
+        Line::Unwritten(event) => send_large(stream, framing, event, end).await,
+        Line::Written(text) if framing.chunked => {
+            let mut size = [0; 20];
+            let left = {
+                let mut room = &mut size[..];
+                write!(room, "{:x}\r\n", text.len())?;
+                room.len()
+            };
+            let size = &size[..20 - left];
+            write(stream, &mut [IoSlice::new(size), IoSlice::new(text), IoSlice::new(end)]).await
+        }
+        Line::Written(text) => write(stream, &mut [IoSlice::new(text)]).await,
+    }
+}
+
+/// One event that is in memory as it is only. It is one chunk like any other, so its length is found first, by writing it
+/// to nobody.
+async fn send_large(stream: &TcpStream, framing: Framing, event: &Event, end: &[u8]) -> io::Result<()> {
+    if framing.chunked {
+        let (mut trial, mut length) = (event.outline(), 0);
+        while !trial.is_empty() {
+            length += trial.next_piece(PIECE_BYTES).len();
+            tokio::task::yield_now().await;
+        }
+        write(stream, &mut [IoSlice::new(format!("{length:x}\r\n").as_bytes())]).await?;
+    }
+    let mut outline = event.outline();
+    while !outline.is_empty() {
+        write(stream, &mut [IoSlice::new(&outline.next_piece(PIECE_BYTES))]).await?;
+    }
+    if framing.chunked {
+        write(stream, &mut [IoSlice::new(end)]).await?;
+    }
+    Ok(())
 }
 
 /// Writes everything. `TimedOut` when the socket takes nothing for too long.
