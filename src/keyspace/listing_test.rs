@@ -159,6 +159,7 @@ fn what_it_keeps_alone_is_free_when_it_is_dropped_and_was_counted() {
     let nodes: Vec<_> = nodes(&keyspace).iter().map(Arc::downgrade).collect();
     let before = keyspace.overwritten();
     let mut listing = keyspace.listing(&key("/d"), true, CLOCK).unwrap();
+    keyspace.keep(keyspace.index());
     listing.next_piece(1000);
     let rm = Command::Delete { key: key("/d"), dir: true, recursive: true };
     keyspace.apply(&rm, Stamp { clock: 0, wall: WALL }, &mut Vec::new()).unwrap();
@@ -168,6 +169,15 @@ fn what_it_keeps_alone_is_free_when_it_is_dropped_and_was_counted() {
     assert_eq!(kept(), 500 * 5000);
     let counted = keyspace.overwritten() - before;
     assert!((500 * 5000..500 * 5500).contains(&counted), "{counted}");
+    let rewrite = Command::Set {
+        key: key("/new"),
+        dir: false,
+        content: Content { value: vec![b'x'; 9000].into(), ..Content::default() },
+    };
+    for _ in 0..10 {
+        keyspace.apply(&rewrite, Stamp { clock: 0, wall: WALL }, &mut Vec::new()).unwrap();
+    }
+    assert_eq!(keyspace.overwritten() - before, counted, "it has nothing of what came later");
     drop(listing);
     assert!(kept() <= 10 * 5000, "what the history has is in use");
 }

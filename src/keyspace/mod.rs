@@ -18,6 +18,7 @@ mod members;
 mod mismatch;
 mod ops;
 mod outline;
+mod overwritten;
 mod record;
 mod tree;
 
@@ -42,6 +43,7 @@ use crate::clock::Stamp;
 use crate::format::{LOWEST, Version};
 use auth::{Auth, AuthCommand, AuthError, Reply};
 use backup::{Outdated, Staging};
+use overwritten::Overwritten;
 use tree::Deadlines;
 
 /// Up to so many nodes a debug build compares tree and deadlines after every command.
@@ -76,6 +78,7 @@ pub struct Keyspace {
     version: Version,
     /// What was replaced, until somebody takes it.
     outdated: Outdated,
+    overwritten: Overwritten,
 }
 
 /// What a command that was not refused did.
@@ -107,6 +110,7 @@ impl Keyspace {
             base: None,
             version: LOWEST,
             outdated: Outdated::default(),
+            overwritten: Overwritten::default(),
         }
     }
 
@@ -182,10 +186,15 @@ impl Keyspace {
         self.tree.extent()
     }
 
-    /// About how many bytes were replaced or removed since this keyspace was built. What a listing or a frozen tree keeps in
-    /// memory alone is at most what this has grown by since, for all of them together.
+    /// About how many bytes were replaced or removed that somebody may have who [keeps](Self::keep) a listing. By how much
+    /// this has grown since one was made is at most what that one and all later ones have in memory alone, together.
     pub fn overwritten(&self) -> u64 {
-        self.tree.overwritten()
+        self.overwritten.bytes()
+    }
+
+    /// Somebody keeps a listing of everything as it was at `index`.
+    pub fn keep(&self, index: u64) {
+        self.overwritten.copied(index);
     }
 
     /// How many keys have a lifetime.

@@ -113,12 +113,16 @@ impl Keyspace {
     pub(super) fn remove(&mut self, key: &Key, action: Action) -> Change {
         let path = key.as_bytes();
         let below = self.tree.take_below(path);
-        below.iter().for_each(|node| self.deadlines.forget(node));
+        for node in &below {
+            self.deadlines.forget(node);
+            self.overwritten.note(node, None);
+        }
         let removed = below.iter().map(|node| node.key.clone()).collect();
         self.outdated.nodes(below);
         debug_assert!(!self.tree.has_children(path), "something is left below {key:?}");
         let old = self.tree.remove(path).expect("only existing nodes are removed");
         self.deadlines.forget(&old);
+        self.overwritten.note(&old, None);
         let gone = Arc::new(old.gone(self.index + 1));
         let event =
             Event::new(action, self.index + 1, View { node: gone, ttl: 0 }, Some(self.view(&old)), false);
@@ -164,6 +168,7 @@ impl Keyspace {
         let node = Arc::new(node);
         if let Some(old) = self.tree.insert(node.clone()) {
             self.deadlines.forget(&old);
+            self.overwritten.note(&old, Some(&node));
         }
         self.deadlines.note(&node);
         node

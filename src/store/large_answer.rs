@@ -5,7 +5,7 @@ use std::mem;
 use super::Store;
 use super::limits::{KEPT_BYTES, PIECE_BYTES, Room, SMALL_ANSWER_BYTES};
 use crate::keyspace::{Key, Listing, Outline};
-use crate::raft::{Node, discard};
+use crate::raft::discard;
 
 /// The JSON of an answer.
 #[derive(Debug)]
@@ -75,7 +75,11 @@ impl Store {
             return Some(Body::Small(outline.into_whole()));
         }
         // Before it waits, and as if nothing of it were in use any more.
-        let since = overwritten(&self.node).saturating_sub(outline.len() as u64);
+        let since = {
+            let replica = self.node.state().read();
+            replica.keyspace.keep(replica.keyspace.index());
+            replica.keyspace.overwritten().saturating_sub(outline.len() as u64)
+        };
         let room = match self.limits.large_answer() {
             Some(room) => room,
             None => self.limits.large_answer_in_time().await?,
@@ -85,18 +89,13 @@ impl Store {
 
     /// Whether so much was overwritten or removed since an answer was made that it is no longer to be kept in memory.
     pub fn keeps_too_much(&self, answer: &LargeAnswer) -> bool {
-        is_too_much(overwritten(&self.node), answer.since)
+        is_too_much(self.node.state().read().keyspace.overwritten(), answer.since)
     }
-}
-
-/// About how many bytes have been overwritten or removed.
-pub(super) fn overwritten(node: &Node) -> u64 {
-    node.state().read().keyspace.overwritten()
 }
 
 /// Whether what was overwritten since then is more than may be kept. The count begins anew when the whole state is
 /// replaced by a leader's snapshot: then all of it is kept.
-pub(super) fn is_too_much(overwritten: u64, since: u64) -> bool {
+fn is_too_much(overwritten: u64, since: u64) -> bool {
     overwritten.checked_sub(since).is_none_or(|kept| kept > KEPT_BYTES)
 }
 

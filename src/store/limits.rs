@@ -32,8 +32,8 @@ pub const PIECE_BYTES: usize = 64 << 10;
 /// bytes may be escaped by six.
 const LARGE_ANSWER_BYTES: u32 = 192 << 10;
 
-/// Bytes that were overwritten or removed and may still be in memory for answers and backups that are on their way, all of
-/// them together: those that began earlier are given up.
+/// Bytes that were overwritten or removed and may still be in memory for answers that are on their way, all of them
+/// together: those that began earlier are given up.
 pub const KEPT_BYTES: u64 = 512 << 20;
 
 /// Bytes of large answers that may be on their way.

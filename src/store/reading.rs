@@ -61,6 +61,7 @@ impl Store {
             let body = match room.filter(|_| is_large) {
                 None => Body::Small(first),
                 Some(room) => {
+                    self.node.state().read().keyspace.keep(index);
                     let rest = Rest::Listing(listing);
                     Body::Large(Box::new(LargeAnswer::new(key, first, rest, overwritten, room)))
                 }

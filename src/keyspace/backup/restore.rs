@@ -3,6 +3,7 @@
 //! then nothing else is changed.
 
 use std::mem;
+use std::sync::Arc;
 
 use super::check::{Check, Counts};
 use super::format::{BackupError, link, records};
@@ -171,7 +172,7 @@ impl Keyspace {
     fn replace(&mut self, other: Self) {
         self.index = self.index.max(other.index) + 1;
         let tree = mem::replace(&mut self.tree, other.tree);
-        self.tree.supersede(&tree);
+        self.overwritten.note_all(&tree);
         let deadlines = mem::replace(&mut self.deadlines, other.deadlines);
         self.auth = other.auth;
         self.outdated.keys(tree, deadlines, self.history.clear(self.index));
@@ -188,7 +189,10 @@ impl Keyspace {
             let (clock, wall) = (self.now.clock.saturating_add(left), self.now.wall.saturating_add(left));
             let node = Node { deadline: Some(Box::new(Deadline { clock, wall })), ..Node::clone(node) };
             self.deadlines.note(&node);
-            self.tree.insert(node.into());
+            let node = Arc::new(node);
+            if let Some(old) = self.tree.insert(node.clone()) {
+                self.overwritten.note(&old, Some(&node));
+            }
         }
     }
 

@@ -16,11 +16,7 @@ use crate::keyspace::{Key, KeyError, Node};
 pub struct Tree {
     nodes: OrdSet<Entry>,
     extent: Extent,
-    overwritten: u64,
 }
-
-/// About what a node takes in memory beside its key and value, in bytes.
-const NODE_BYTES: u64 = 200;
 
 /// How much there is, kept along because a walk over all nodes would cost too much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,17 +101,6 @@ impl Tree {
         self.extent
     }
 
-    /// About how many bytes all nodes took that were replaced or taken out since it was made. As much as that, at most, is
-    /// in memory only for copies that have been made meanwhile, all of them together.
-    pub fn overwritten(&self) -> u64 {
-        self.overwritten
-    }
-
-    /// Counts all nodes of another as overwritten: this one takes its place.
-    pub fn supersede(&mut self, other: &Self) {
-        self.overwritten = other.overwritten + other.extent.bytes + other.len() as u64 * NODE_BYTES;
-    }
-
     /// Whether there is nothing but the root.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -149,13 +134,9 @@ impl Tree {
     /// Puts a node in, in place of the one at the same key.
     pub fn insert(&mut self, node: Arc<Node>) -> Option<Arc<Node>> {
         self.extent.add(&node);
-        let value = node.blob().cloned();
         let old = self.nodes.insert(Entry(node)).map(|entry| entry.0);
         if let Some(old) = &old {
             self.extent.subtract(old);
-            let shared = old.blob().zip(value.as_ref()).is_some_and(|(old, new)| old.is_shared_with(new));
-            let kept = if shared { old.value().len() as u64 } else { 0 };
-            self.overwritten += NODE_BYTES + size(old) - kept;
         }
         old
     }
@@ -165,7 +146,6 @@ impl Tree {
         let old = self.nodes.remove(&Place { path, behind: false }).map(|entry| entry.0);
         if let Some(old) = &old {
             self.extent.subtract(old);
-            self.overwritten += NODE_BYTES + size(old);
         }
         old
     }
@@ -174,10 +154,7 @@ impl Tree {
     /// together anew, which is quicker than to take out one after the other.
     pub fn take_below(&mut self, path: &[u8]) -> Vec<Arc<Node>> {
         let below: Vec<Arc<Node>> = self.below(path).cloned().collect();
-        for node in &below {
-            self.extent.subtract(node);
-            self.overwritten += NODE_BYTES + size(node);
-        }
+        below.iter().for_each(|node| self.extent.subtract(node));
         if below.len() > self.nodes.len() / 2 {
             let upto = (Bound::Unbounded, Bound::Included(Place { path, behind: false }));
             let before = self.nodes.range::<_, Place<'_>>(upto).cloned();

@@ -172,25 +172,3 @@ fn a_key_is_found_by_its_bytes_whatever_they_are() {
     assert_eq!(tree.following(b"/\xff", true).next(), None);
     assert_eq!(tree.following(b"/ ", true).next().map(|node| node.key.as_bytes()), Some(&b"/\xc3\xa4"[..]));
 }
-
-#[test]
-fn what_was_overwritten_is_counted_but_for_a_value_that_goes_on() {
-    let mut tree = Tree::default();
-    let file = |value: &Kind| {
-        Arc::new(Node { key: key(&["a"]), kind: value.clone(), created: 1, modified: 1, deadline: None })
-    };
-    let [large, other] = [b'x', b'y'].map(|byte| Kind::File(vec![byte; 10_000].into()));
-    tree.insert(file(&large));
-    assert_eq!(tree.overwritten(), 0);
-    tree.insert(file(&large));
-    let node = NODE_BYTES + 2;
-    assert_eq!(tree.overwritten(), node, "a refresh");
-    tree.insert(file(&other));
-    assert_eq!(tree.overwritten(), 2 * node + 10_000);
-    tree.remove(b"/a");
-    assert_eq!(tree.overwritten(), 3 * node + 20_000);
-    let (mut next, before) = (Tree::default(), tree.overwritten());
-    tree.insert(file(&large));
-    next.supersede(&tree);
-    assert_eq!(next.overwritten(), before + node + 10_000);
-}

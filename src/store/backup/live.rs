@@ -11,8 +11,7 @@ use crate::clock::wall_nanos;
 use crate::format::Version;
 use crate::keyspace::backup::{BackupError, Info, Writer};
 use crate::keyspace::{Command, Frozen, Restore};
-use crate::raft::{Node, discard};
-use crate::store::large_answer::{is_too_much, overwritten};
+use crate::raft::discard;
 use crate::store::pace::{LEAST_SPEED, Pace};
 use crate::store::{Consistency, Done, Store, StoreError};
 
@@ -21,9 +20,6 @@ const COPIES_AT_A_TIME: usize = 4;
 
 /// How long the reader of a copy may take nothing, or be slower than the least speed, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often it is looked whether a copy keeps too much.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Pieces of about a MiB that may wait to be read.
 const PIECES_AHEAD: usize = 2;
@@ -36,12 +32,8 @@ pub struct Copy {
     version: Version,
     /// There until this is dropped.
     frozen: Option<Frozen>,
-    /// What had been overwritten at that moment.
-    since: u64,
-    /// What the cluster clock read then.
+    /// What the cluster clock read at that moment.
     clock: i64,
-    /// Knows what was overwritten since.
-    node: Arc<Node>,
     /// Where it is written.
     threads: Handle,
     _slot: OwnedSemaphorePermit,
@@ -83,8 +75,6 @@ enum Stop {
     Gone,
     #[error("its reader takes less than {} KiB/s", LEAST_SPEED >> 10)]
     Slow,
-    #[error("too much was overwritten since it began")]
-    Heavy,
     #[error(transparent)]
     Failed(#[from] BackupError),
 }
@@ -132,34 +122,24 @@ impl Copy {
     async fn write_to(self, to: &mpsc::Sender<Piece>) -> Result<(), Stop> {
         let mut pace = Pace::new(PATIENCE);
         let (mut writer, first) = Writer::begin(&self.info, self.version)?;
-        self.send(to, (first, false), &mut pace).await?;
+        send(to, (first, false), &mut pace).await?;
         for record in self.frozen.iter().flat_map(|frozen| frozen.backup(self.clock)) {
             if let Some(piece) = writer.push(&record)? {
-                self.send(to, (piece, false), &mut pace).await?;
+                send(to, (piece, false), &mut pace).await?;
             }
         }
-        self.send(to, (writer.end()?, true), &mut pace).await
+        send(to, (writer.end()?, true), &mut pace).await
     }
+}
 
-    /// Hands a piece on when it is wanted.
-    async fn send(&self, to: &mpsc::Sender<Piece>, piece: Piece, pace: &mut Pace) -> Result<(), Stop> {
-        let (began, bytes) = (Instant::now(), piece.0.len());
-        let place = loop {
-            if is_too_much(overwritten(&self.node), self.since) {
-                return Err(Stop::Heavy);
-            }
-            let left = pace.left().saturating_sub(began.elapsed());
-            match tokio::time::timeout(left.min(LOOK_EVERY), to.reserve()).await {
-                Ok(place) => break place.map_err(|_| Stop::Gone)?,
-                Err(_) if left <= LOOK_EVERY => return Err(Stop::Slow),
-                Err(_) => {}
-            }
-        };
-        place.send(piece);
-        pace.waited(began.elapsed());
-        pace.took(bytes);
-        Ok(())
-    }
+/// Hands a piece on when it is wanted.
+async fn send(to: &mpsc::Sender<Piece>, piece: Piece, pace: &mut Pace) -> Result<(), Stop> {
+    let (began, bytes) = (Instant::now(), piece.0.len());
+    let place = tokio::time::timeout(pace.left(), to.reserve()).await.map_err(|_| Stop::Slow)?;
+    place.map_err(|_| Stop::Gone)?.send(piece);
+    pace.waited(began.elapsed());
+    pace.took(bytes);
+    Ok(())
 }
 
 impl Store {
@@ -171,10 +151,9 @@ impl Store {
         let slot = self.copies.clone().try_acquire_owned().map_err(|_| CopyError::Busy)?;
         self.wait_for(Consistency::Linearizable).await?;
         let identity = self.node.identity();
-        let (frozen, since, clock) = {
+        let (frozen, clock) = {
             let replica = self.node.state().read();
-            let keyspace = &replica.keyspace;
-            (keyspace.freeze_keys(), keyspace.overwritten(), self.node.read_clock())
+            (replica.keyspace.freeze_keys(), self.node.read_clock())
         };
         let info = Info {
             cluster: identity.cluster,
@@ -188,9 +167,7 @@ impl Store {
             index,
             version,
             frozen: Some(frozen),
-            since,
             clock,
-            node: self.node.clone(),
             threads: self.threads.answers.clone(),
             _slot: slot,
         })
