@@ -341,6 +341,115 @@ fn one_that_is_forced_to_go_on_alone_does_not_end_a_majority_that_runs() {
     put(&cluster.nodes[others[0]], "after");
 }
 
+#[test]
+fn a_grown_cluster_is_known_to_whoever_lost_its_folder_by_a_list_of_all() {
+    let mut cluster = Cluster::start(1, &[]);
+    let first = cluster.nodes[0].url();
+    let (b, c) = (cluster.newcomer(&["--join", &first]), cluster.newcomer(&["--join", &first]));
+    for (place, name) in [(b, "n1"), (c, "n2")] {
+        cluster.nodes[place].start();
+        wait_for_voter(&first, name);
+    }
+    write_five(&cluster.nodes[0]);
+    let peer = |node: &Node| format!("{}={}", node.name(), node.peer_url());
+    let list = cluster.nodes.iter().map(peer).collect::<Vec<_>>().join(",");
+    for place in [b, c] {
+        cluster.nodes[place].take_arguments(&["--join", &first]);
+        cluster.nodes[place].add_arguments(&["--initial-cluster", &list]);
+    }
+    let old = id(&first, "n2");
+    cluster.nodes[c].kill();
+    cluster.nodes[c].wipe();
+    assert_refused(&mut cluster.nodes[c], &format!("muster member remove {old}"));
+    muster(&first, &["member", "remove", "n2"]);
+    muster(&first, &["member", "add", "n2", &cluster.nodes[c].peer_url()]);
+    cluster.nodes[c].start();
+    wait_for_voter(&first, "n2");
+    assert_five(&cluster.nodes[c]);
+    // A majority of the list, and the one that knows is there.
+    for place in [b, c] {
+        cluster.nodes[place].kill();
+        cluster.nodes[place].wipe();
+        cluster.nodes[place].launch();
+    }
+    for place in [b, c] {
+        assert_eq!(cluster.nodes[place].wait_for_end(LIMIT).code(), DISMISSED);
+    }
+}
+
+#[test]
+fn folders_from_a_backup_are_known_like_any_others() {
+    let mut cluster = Cluster::start(3, &[]);
+    write_five(&cluster.nodes[0]);
+    let backup = cluster.folder().join("backup").display().to_string();
+    muster(&cluster.nodes[0].url(), &["backup", &backup]);
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    for node in &mut cluster.nodes {
+        node.wipe();
+        let (data, peer, list) = (node.data().display().to_string(), node.peer_url(), node.initial_cluster());
+        let words = ["restore", &backup, "--data-dir", &data, "--name", node.name()];
+        let more = ["--initial-advertise-peer-urls", &peer, "--initial-cluster", &list];
+        muster("http://127.0.0.1:9", &[&words[..], &more].concat());
+    }
+    cluster.nodes.iter_mut().for_each(Node::launch);
+    cluster.nodes.iter_mut().for_each(Node::wait_until_healthy);
+    let leader = cluster.leader();
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    assert_five(&cluster.nodes[others[0]]);
+    for place in others {
+        cluster.nodes[place].kill();
+        cluster.nodes[place].wipe();
+        cluster.nodes[place].launch();
+    }
+    for place in others {
+        assert_eq!(cluster.nodes[place].wait_for_end(LIMIT).code(), DISMISSED);
+    }
+    let log = cluster.nodes[others[0]].log();
+    assert!(log.contains("has run before with another data folder"), "{log}");
+}
+
+#[test]
+fn a_copy_that_runs_elsewhere_beside_the_member_ends_and_the_member_stays() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader();
+    let member = (leader + 1) % 3;
+    write_five(&cluster.nodes[leader]);
+    let copied = cluster.newcomer(&[]);
+    cluster.nodes[member].signal(Signal::SIGSTOP);
+    copy(cluster.nodes[member].data(), cluster.nodes[copied].data());
+    cluster.nodes[member].signal(Signal::SIGCONT);
+    assert_refused(&mut cluster.nodes[copied], "stop one of the two");
+    cluster.nodes[member].kill();
+    cluster.nodes[member].start();
+    assert_five(&cluster.nodes[member]);
+    cluster.nodes[leader].kill();
+    wait_for("writes with the member's vote", LIMIT, || {
+        cluster.nodes[member].request("PUT", "/v2/keys/after", Some("value=x")).status < 300
+    });
+}
+
+#[test]
+fn a_member_of_an_earlier_founding_ends_even_if_another_was_replaced_before() {
+    let mut cluster = Cluster::start(3, &[]);
+    let [a, b, c] = [0, 1, 2];
+    let url = cluster.nodes[a].url();
+    cluster.nodes[b].kill();
+    cluster.nodes[b].wipe();
+    muster(&url, &["member", "remove", "n1"]);
+    muster(&url, &["member", "add", "n1", &cluster.nodes[b].peer_url()]);
+    cluster.nodes[b].start();
+    wait_for_voter(&url, "n1");
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    for place in [a, b] {
+        cluster.nodes[place].wipe();
+        cluster.nodes[place].launch();
+    }
+    for place in [a, b] {
+        cluster.nodes[place].wait_until_healthy();
+    }
+    assert_refused(&mut cluster.nodes[c], "another one was founded without it");
+}
+
 /// A cluster in which the node beside the leader has an older copy of its folder, made by `make` in between.
 fn with_older_copy(make: impl Fn(&mut Node)) -> (Cluster, usize) {
     let mut cluster = Cluster::start(3, &[]);

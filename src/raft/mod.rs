@@ -47,7 +47,7 @@ pub use peer::wire::Introduction;
 pub use state::background::{discard, give_way};
 pub use state::machine::{Observer, Outcome, Replica, StateMachine};
 pub use status::Status;
-pub use storage::Storage;
+pub use storage::{Storage, refuse_full_disk};
 pub use tuning::Tuning;
 pub use types::{Peer, RaftLogId, Ticket};
 

@@ -10,7 +10,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::data_version;
 use super::identity::{Identity, IdentityStore};
-use super::log::store::LogStore;
+use super::log::store::{LogStore, SEGMENT_BYTES};
 use super::membership::admission;
 use super::membership::admission::Admission;
 use super::metrics::Metrics;
@@ -125,20 +125,33 @@ impl Storage {
     /// # Errors
     /// `StorageFull`: it has not. Or it cannot be seen.
     pub(super) fn refuse_full_disk(&self) -> io::Result<()> {
-        let disk = statvfs(self.folder.path())?;
-        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        let needed = self.log.segment_bytes() + self.folder.sizes()?.newest;
-        // Some file systems do not tell.
-        if disk.blocks() > 0 && free < needed {
-            let [free, needed] = [free, needed].map(|bytes| bytes.div_ceil(1 << 20));
-            let what = format!(
-                "No space left on device: {free} MiB are free, but the next segment of the log and the next snapshot \
-                 take {needed} MiB; make room and start again"
-            );
-            return Err(io::Error::new(io::ErrorKind::StorageFull, what));
-        }
-        Ok(())
+        room_for(self.folder.path(), self.log.segment_bytes() + self.folder.sizes()?.newest)
     }
+}
+
+/// Refuses to open a data folder on a disk on which not even the log's next segment has room: what is opened writes, and
+/// would name nothing but the write that failed.
+///
+/// # Errors
+/// `StorageFull`: it has not. Or it cannot be seen.
+pub fn refuse_full_disk(data_dir: &Path) -> io::Result<()> {
+    let there = data_dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    room_for(there, SEGMENT_BYTES)
+}
+
+fn room_for(folder: &Path, needed: u64) -> io::Result<()> {
+    let disk = statvfs(folder)?;
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+    // Some file systems do not tell.
+    if disk.blocks() > 0 && free < needed {
+        let [free, needed] = [free, needed].map(|bytes| bytes.div_ceil(1 << 20));
+        let what = format!(
+            "No space left on device: {free} MiB are free, but the next segment of the log and the next snapshot take \
+             {needed} MiB; make room and start again"
+        );
+        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    }
+    Ok(())
 }
 
 /// Makes the data folder, so that its name outlives a loss of power, and so do those of the folders above that are made

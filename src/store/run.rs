@@ -239,7 +239,8 @@ async fn start(
     if folder.join("member").join("wal").exists() {
         return Err(RunError::Foreign { folder: folder.display().to_string() });
     }
-    let opened = tokio::task::spawn_blocking(move || Storage::open(&folder)).await;
+    let open = move || raft::refuse_full_disk(&folder).and_then(|()| Storage::open(&folder));
+    let opened = tokio::task::spawn_blocking(open).await;
     let mut storage = opened.map_err(io::Error::other).and_then(|opened| opened).map_err(unusable)?;
     if settings.force_new_cluster {
         tracing::warn!(
@@ -333,6 +334,11 @@ fn dismissed(member: u64, folder: &str, why: Refusal) -> String {
         Refusal::OtherMember(wanted) => format!(
             "the data in {folder} is that of member {member:x}, but the cluster looks for member {wanted:x} here: every \
              machine needs a data folder of its own. Give {wanted:x} its own folder back, or {again}"
+        ),
+        Refusal::Twice => format!(
+            "member {member:x} runs elsewhere, at the peer URLs that the cluster knows, with a copy of {folder}: stop one of \
+             the two. If this one is to stay, tell the cluster where it is (muster member update {member:x} URL); if it is \
+             to be a member of its own, empty {folder} and start it with --join"
         ),
         // The others know of a run with the older folder meanwhile, and would take the newest one for older.
         Refusal::LostEntries => {

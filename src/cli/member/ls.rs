@@ -80,6 +80,8 @@ impl<'a> Row<'a> {
             (Some(false), None) if self.version.is_none() => format!("{role}, not started"),
             (Some(false), None) => format!("{role}, not reached"),
             (Some(false), Some(_)) => format!("{role}, not running"),
+            // Nobody leads who would know.
+            (None, _) => format!("{role}, no leader"),
             (_, Some(lag)) if self.role == "learner" => format!("{role}, {lag} entries behind"),
             _ => role.to_string(),
         }

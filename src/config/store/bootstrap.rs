@@ -56,7 +56,6 @@ pub(super) fn parse(f: &StoreFragment) -> Result<Bootstrap, ConfigError> {
         ("discovery", f.discovery.is_some()),
         ("discovery_srv", f.discovery_srv.is_some()),
         ("initial_cluster", f.initial_cluster.is_some()),
-        ("join", f.join.is_some()),
     ]
     .iter()
     .filter_map(|(key, given)| given.then_some(*key))
@@ -88,8 +87,13 @@ pub(super) fn parse(f: &StoreFragment) -> Result<Bootstrap, ConfigError> {
             return Err(bad(key, format!("store.{needs} is not set, to which it belongs")));
         }
     }
-    if let Some(url) = &f.discovery {
-        return Ok(Bootstrap::Registry(registry(f, url)?));
+    let registry = f.discovery.as_ref().map(|url| registry(f, url)).transpose()?;
+    if f.join.is_some() {
+        // A machine that was set up otherwise is told so to become a member anew.
+        return Ok(Bootstrap::Listed);
+    }
+    if let Some(registry) = registry {
+        return Ok(Bootstrap::Registry(registry));
     }
     match &f.discovery_srv {
         Some(domain) => Ok(Bootstrap::Srv(srv(f, domain)?)),

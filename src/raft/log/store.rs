@@ -29,6 +29,9 @@ use crate::raft::data_version::DAMAGE_ADVICE;
 use crate::raft::metrics::{Metrics, observe};
 use crate::raft::types::{Peer, RaftEntry, RaftLogId, RaftVote, TypeConfig};
 
+/// Bytes of a segment on disk, of a log with the usual sizes.
+pub const SEGMENT_BYTES: u64 = SIZES.segment;
+
 /// How many bytes of recent entries are kept decoded, for followers that are about to ask for them.
 const CACHE_BYTES: usize = 32 << 20;
 

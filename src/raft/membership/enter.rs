@@ -198,13 +198,24 @@ impl Entrance {
                     tokio::time::sleep(ASK_EVERY[1]).await;
                 }
                 Decision::Introduce(Some(seat)) => {
-                    self.candidate.identity.member = seat;
-                    self.ticket.node = seat;
-                    self.founded = None;
+                    self.becomes(Identity { member: seat, ..self.candidate.identity.clone() });
+                    (heard, answers, _askers) = self.start_asking();
+                }
+                Decision::Become { cluster, member } => {
+                    // That a cluster is there is certain: it founds none any more.
+                    self.candidate.founds = false;
+                    self.becomes(Identity { member, cluster });
                     (heard, answers, _askers) = self.start_asking();
                 }
             }
         }
+    }
+
+    /// Takes itself for another member from now on.
+    fn becomes(&mut self, identity: Identity) {
+        self.ticket.node = identity.member;
+        self.candidate.identity = identity;
+        self.founded = None;
     }
 
     /// Asks each of the others again and again.
@@ -320,7 +331,7 @@ impl Entrance {
         let of = |id: &u64| {
             let how = match heard.get(id) {
                 Some(Heard::Late) => " takes connections, but does not answer".into(),
-                Some(Heard::Foreign(cluster)) => {
+                Some(Heard::Foreign { cluster, .. }) => {
                     format!(" was told of other first members, or belongs to cluster {cluster:x}")
                 }
                 Some(Heard::Away) => " is not reached".into(),
@@ -342,6 +353,14 @@ impl Entrance {
                 let founders: Vec<String> = founders.iter().map(of).collect();
                 let founders = founders.join("; ");
                 format!("others found the cluster without this member; waiting until they have: {founders}")
+            }
+            Waiting::Strangers(members) => {
+                let members: Vec<String> = members.iter().map(of).collect();
+                format!(
+                    "nothing is founded beside a cluster that is there already and does not know this node; correct \
+                     initial_cluster, or add this node there and start it with --join: {}",
+                    members.join("; ")
+                )
             }
             Waiting::Recognition => {
                 "the members of the cluster do not know this one yet; waiting until one does".into()
@@ -381,7 +400,7 @@ fn refusal(known: Known, member: u64) -> EnterError {
 async fn hear(mine: u64, at: &[String], request: &PeerRequest) -> Heard {
     match inquiry::ask(at, request).await {
         Ok(PeerResponse::Word { cluster, word }) if cluster == mine => Heard::Said(word),
-        Ok(PeerResponse::Word { cluster, .. }) => Heard::Foreign(cluster),
+        Ok(PeerResponse::Word { cluster, word }) => Heard::Foreign { cluster, word },
         Ok(other) => {
             tracing::debug!(?other, "unexpected answer");
             Heard::Late

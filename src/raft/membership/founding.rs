@@ -76,8 +76,13 @@ pub enum Heard {
     Away,
     /// It takes connections and does not answer.
     Late,
-    /// It was told of other first members, or belongs to another cluster: this one.
-    Foreign(u64),
+    /// It was told of other first members, or belongs to another cluster, and says this.
+    Foreign {
+        /// That cluster's id.
+        cluster: u64,
+        /// What it says.
+        word: Word,
+    },
     /// It belongs to a cluster of a version that this node does not know, in its words.
     Newer(String),
     /// It answered.
@@ -125,6 +130,14 @@ pub struct Scene<'a> {
 pub enum Decision {
     /// It asks to be introduced to the cluster that is there; when given, as this member.
     Introduce(Option<u64>),
+    /// The cluster that is there has another id than its first members would give it, because it has grown since or comes
+    /// from a backup, and has a member at this node's place: it asks anew, as that one.
+    Become {
+        /// The cluster's id.
+        cluster: u64,
+        /// The member's.
+        member: u64,
+    },
     /// It must not start.
     Refuse(Known),
     /// A majority has accepted the charter: it takes part in raft from now on.
@@ -152,6 +165,8 @@ pub enum Waiting {
     Founding(BTreeSet<u64>),
     /// For members of the cluster that is there to know this node.
     Recognition,
+    /// For these to be told of the same first members: they belong to a cluster that does not know this node.
+    Strangers(BTreeSet<u64>),
     /// For somebody to call who knows this member, which is about to found a cluster alone.
     Callers,
     /// For listed members who know better: these are members, and not listed, so the cluster was founded before.
@@ -160,9 +175,11 @@ pub enum Waiting {
 
 /// What to do.
 pub fn decide(scene: &Scene<'_>) -> Decision {
-    founded(scene).or_else(|| called(scene)).unwrap_or_else(|| match scene.bound {
-        Some(charter) => bound(scene, charter),
-        None => unbound(scene),
+    founded(scene).or_else(|| elsewhere(scene)).or_else(|| called(scene)).unwrap_or_else(|| {
+        match scene.bound {
+            Some(charter) => bound(scene, charter),
+            None => unbound(scene),
+        }
     })
 }
 
@@ -177,6 +194,13 @@ impl<'a> Scene<'a> {
             Heard::Said(word) => Some((*id, word)),
             _ => None,
         })
+    }
+
+    /// What it decides once it has asked each of the others.
+    fn once_all_are_asked(&self, decision: Decision) -> Decision {
+        let unasked = self.heard.iter().filter(|(_, heard)| **heard == Heard::Nothing);
+        let unasked: BTreeSet<u64> = unasked.map(|(id, _)| *id).collect();
+        if unasked.is_empty() { decision } else { Decision::Wait(Waiting::Answers(unasked)) }
     }
 
     /// Other charters than `mine` that name this node with its folder, by whose.
@@ -205,12 +229,7 @@ fn founded(scene: &Scene<'_>) -> Option<Decision> {
     let said = |what: Known| words().any(|(you, _)| you == what);
     // As another member, if it was added anew.
     let seat = |of: Known| words().filter(|(you, _)| *you == of).find_map(|(_, seat)| seat);
-    let unasked: BTreeSet<u64> =
-        scene.heard.iter().filter(|(_, heard)| **heard == Heard::Nothing).map(|(id, _)| *id).collect();
-    let refuse = |known| match unasked.is_empty() {
-        true => Decision::Refuse(known),
-        false => Decision::Wait(Waiting::Answers(unasked.clone())),
-    };
+    let refuse = |known| scene.once_all_are_asked(Decision::Refuse(known));
     let decision = if said(Known::Removed) {
         let seat = seat(Known::Removed);
         seat.map_or_else(|| refuse(Known::Removed), |seat| Decision::Introduce(Some(seat)))
@@ -227,6 +246,31 @@ fn founded(scene: &Scene<'_>) -> Option<Decision> {
         Decision::Wait(Waiting::Recognition)
     };
     Some(decision)
+}
+
+/// What follows when somebody who is listed belongs to a cluster that has other first members than were listed here.
+fn elsewhere(scene: &Scene<'_>) -> Option<Decision> {
+    let words = || {
+        scene.heard.iter().filter_map(|(id, heard)| match heard {
+            Heard::Foreign { cluster, word: Word::Founded { you, seat, .. } } => {
+                Some((*id, *cluster, *you, *seat))
+            }
+            _ => None,
+        })
+    };
+    if !scene.founds || words().next().is_none() {
+        return None;
+    }
+    if let Some((cluster, member)) = words().find_map(|(_, cluster, _, seat)| Some((cluster, seat?))) {
+        return Some(Decision::Become { cluster, member });
+    }
+    // The id comes from this node's URLs and the token alone: it was a member there.
+    for known in [Known::Removed, Known::Other] {
+        if words().any(|(_, _, you, _)| you == known) {
+            return Some(scene.once_all_are_asked(Decision::Refuse(known)));
+        }
+    }
+    Some(Decision::Wait(Waiting::Strangers(words().map(|(id, ..)| id).collect())))
 }
 
 /// What follows when members call that are not listed: the cluster has been founded before, and has grown since. They
@@ -480,8 +524,33 @@ mod tests {
 
     #[test]
     fn whoever_was_told_of_other_members_does_not_count() {
-        let foreign = of(3).hears(2, Heard::Foreign(77)).after(Patience::LongOver);
-        assert_eq!(foreign.decides(), waits(&[2, 3]));
+        let foreign = || Heard::Foreign { cluster: 77, word: blank(2) };
+        let two = of(3).hears(2, foreign()).after(Patience::LongOver);
+        assert_eq!(two.decides(), waits(&[2, 3]));
+        let enough = of(3).hears(2, foreign()).says(3, blank(3)).after(Patience::LongOver);
+        assert_eq!(enough.decides(), Decision::Propose(charter(0, 0, &[1, 3]).folders));
+    }
+
+    #[test]
+    fn nothing_is_founded_beside_a_cluster_that_has_grown_or_comes_from_a_backup() {
+        let foreign = |you, seat| {
+            let word = Word::Founded { incarnation: 9, you, seat };
+            let heard = Heard::Foreign { cluster: 77, word };
+            of(3).hears(2, heard).says(3, blank(3)).after(Patience::LongOver)
+        };
+        let became = Decision::Become { cluster: 77, member: 8 };
+        assert_eq!(foreign(Known::Stranger, Some(8)).decides(), became);
+        let same = Decision::Become { cluster: 77, member: 1 };
+        assert_eq!(foreign(Known::Other, Some(1)).decides(), same);
+        assert_eq!(foreign(Known::Other, None).decides(), Decision::Refuse(Known::Other));
+        assert_eq!(foreign(Known::Removed, None).decides(), Decision::Refuse(Known::Removed));
+        let other = foreign(Known::Stranger, None);
+        assert_eq!(other.decides(), Decision::Wait(Waiting::Strangers([2].into())));
+        let mut bound = foreign(Known::Stranger, None).says(3, bound_to(&charter(5, 1, &[1, 3]), false));
+        bound.bound = Some(charter(5, 1, &[1, 3]));
+        assert_eq!(bound.decides(), Decision::Wait(Waiting::Strangers([2].into())));
+        let own = foreign(Known::Stranger, Some(8)).says(3, founded(Known::Unintroduced));
+        assert_eq!(own.decides(), Decision::Introduce(None), "its own cluster is there as well");
     }
 
     #[test]

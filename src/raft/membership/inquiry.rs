@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::raft::peer::card::Card;
 use crate::raft::peer::channel::Connection;
 use crate::raft::peer::hello::Hello;
 use crate::raft::peer::network::address;
@@ -80,6 +81,20 @@ async fn ask_within(at: &[String], request: &PeerRequest, limit: Duration) -> Re
         };
     }
     Err(missed)
+}
+
+/// What whoever is reached at any of `at` (peer URLs) shows of itself.
+pub async fn card_at(at: &[String]) -> Option<Card> {
+    for address in at.iter().filter_map(|url| address(url)) {
+        let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(&address)).await else {
+            continue;
+        };
+        let opened = Connection::open(stream, &Hello::of_stranger(), &Versions::of_stranger(), None).await;
+        if let Ok((_, card)) = opened {
+            return Some(card);
+        }
+    }
+    None
 }
 
 /// Asks the member that is reached at any of `at` (peer URLs) who the node is that will be reached at `mine`.

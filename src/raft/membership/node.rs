@@ -90,10 +90,13 @@ impl Node {
             return PeerResponse::Moved(Err("there is no other voter that answers".into()));
         }
         let moved = self.hand_over_to(&heirs, MOVE_LIMIT).await;
-        match self.leader().filter(|_| moved) {
-            Some(leader) => PeerResponse::Moved(Ok(leader)),
-            None => PeerResponse::Moved(Err("nobody took over in time".into())),
-        }
+        PeerResponse::Moved(match (self.leader().filter(|_| moved), to) {
+            (Some(leader), Some(to)) if leader != to => {
+                Err(format!("member {to:x} did not take over, and member {leader:x} leads now"))
+            }
+            (Some(leader), _) => Ok(leader),
+            (None, _) => Err("nobody took over in time".into()),
+        })
     }
 
     /// Whether member `id` was removed and is no part of raft's membership any more, not even of one that is being
@@ -150,7 +153,7 @@ impl Node {
             Ok(Some(refusal)) => refusal,
             Ok(None) | Err(_) => std::future::pending().await,
         };
-        if matches!(refusal, Refusal::OtherMember(_) | Refusal::LeftBehind) {
+        if matches!(refusal, Refusal::OtherMember(_) | Refusal::LeftBehind | Refusal::Twice) {
             return Ok(refusal);
         }
         let identity_store = self.identity_store.clone();

@@ -55,6 +55,9 @@ pub enum Refusal {
     /// A cluster that was founded anew by force does not count it among its members.
     #[error("the cluster was forced to go on without it")]
     LeftBehind,
+    /// Another node runs at the member's address with the same data folder, or a copy of it.
+    #[error("another node with the same data runs at the address of this member")]
+    Twice,
 }
 
 /// A refusal as it is told.
@@ -130,7 +133,8 @@ pub fn dismissal(
         return Some(Refusal::LeftBehind);
     }
     let folder = |refused: &&Dismissal| {
-        matches!(refused.refusal, Refusal::OtherFolder | Refusal::OlderCopy(_) | Refusal::LostEntries)
+        use Refusal::{LostEntries, OlderCopy, OtherFolder, Twice};
+        matches!(refused.refusal, OtherFolder | OlderCopy(_) | LostEntries | Twice)
     };
     let told: Vec<&Dismissal> = told.values().filter(folder).collect();
     let others = members.iter().filter(|id| **id != me).count();

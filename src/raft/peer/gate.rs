@@ -74,6 +74,11 @@ impl Gate {
         &self.card
     }
 
+    /// Whether nobody has told of this run of a member yet.
+    pub async fn is_news(&self, other: &Card) -> bool {
+        self.runs.lock().await.get(&other.member).is_none_or(|noted| *noted < other.run)
+    }
+
     /// Whether this member has to do with the one that shows `other`. If so, its run is noted, durably.
     ///
     /// # Errors

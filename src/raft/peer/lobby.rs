@@ -87,8 +87,12 @@ impl Lobby {
                     open.spawn(async move {
                         let _seat = seat;
                         let talk = tokio::time::timeout(STRANGER_LIMIT, lobby.converse(stream)).await;
-                        if let Ok(Err(error)) = talk {
-                            tracing::debug!(%from, %error, "peer connection ended");
+                        let Ok(Err(error)) = talk else { return };
+                        tracing::debug!(%from, %error, "peer connection ended");
+                        if error.kind() == io::ErrorKind::InvalidData
+                            && let Some(before) = lobby.callers.complain(from.ip(), &error)
+                        {
+                            tracing::warn!(from = %from.ip(), why = %error, before, "peer refused");
                         }
                     });
                 }

@@ -18,13 +18,14 @@ use tokio_util::task::TaskTracker;
 use super::appends;
 use super::appends::Order;
 use super::callers::{Crowded, Seat};
-use super::card::{Dismissal, Refusal};
+use super::card::{Card, Dismissal, Refusal};
 use super::channel::tune;
 use super::hello::{self, Hello, PREFACE, Refused, Welcome};
 use super::incoming::{Part, Receiver};
 use super::wire;
 use super::wire::{PeerRequest, PeerResponse};
 use crate::format::{LOWEST, Version};
+use crate::raft::membership::inquiry;
 use crate::raft::node::Node;
 use crate::raft::state::machine::SnapshotFile;
 use crate::raft::state::snapshot;
@@ -39,6 +40,9 @@ const OPEN_REQUESTS: usize = 128;
 
 /// Bytes of the requests of one connection that are worked on at a time; one more is taken in while they are fewer.
 const OPEN_BYTES: usize = 16 << 20;
+
+/// How long a look at a member's address may take, when a new run of it calls.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long somebody may stay who does not say that it is a member.
 pub(super) const STRANGER_LIMIT: Duration = Duration::from_secs(10);
@@ -247,16 +251,35 @@ async fn meet(node: &Node, hello: &Hello) -> Result<(), Refusal> {
     }
     let (gate, Hello { card, to, .. }) = (node.peers.gate(), hello);
     if *to == node.identity.member {
+        // Once for each run. Without this a copy of a folder elsewhere would pass for the member, and the member for old.
+        if gate.is_news(card).await && runs_elsewhere(node, card).await {
+            return Err(Refusal::Twice);
+        }
         return gate.admit(card).await;
+    }
+    if card.cluster == gate.card().cluster && card.incarnation != gate.card().incarnation {
+        // Whomever it looks for: it is of another founding, which had other members.
+        return Err(Refusal::OtherFounding(gate.card().incarnation));
     }
     let refusal = Refusal::OtherMember(*to);
     // Whoever looks for a member that is none any more has old news: this one may have been added in its place.
     let sought = node.state().read().keyspace.roster().get(*to).is_some();
-    if sought && (card.cluster, card.incarnation) == (gate.card().cluster, gate.card().incarnation) {
+    if sought && card.cluster == gate.card().cluster {
         // Somebody of this cluster, even this member itself, takes this place for another member's.
         gate.was_told(Dismissal { refusal, by: card.member, leading: false });
     }
     Err(refusal)
+}
+
+/// Whether another node with the caller's data folder runs where the caller should be reached. Nobody there, or somebody
+/// else, says nothing.
+async fn runs_elsewhere(node: &Node, caller: &Card) -> bool {
+    let Some(peer) = node.members().remove(&caller.member) else { return false };
+    let there = tokio::time::timeout(LOOK_LIMIT, inquiry::card_at(&peer.peer_urls)).await;
+    there.ok().flatten().is_some_and(|there| {
+        (there.member, there.incarnation, there.folder) == (caller.member, caller.incarnation, caller.folder)
+            && there.run != caller.run
+    })
 }
 
 fn told(node: &Node, refusal: Refusal) -> Dismissal {
