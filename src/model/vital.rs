@@ -27,24 +27,23 @@ const BEGINNINGS: [&str; 17] = [
     "debug-shell.",
 ];
 
-/// Services and sockets by which people reach the machine, and the machine others.
-const ACCESS: [&str; 7] = [
-    "ssh.service",
-    "ssh.socket",
-    "sshd.service",
-    "sshd.socket",
-    "networking.service",
-    "NetworkManager.service",
-    "wickedd.service",
-];
+/// Services and sockets by which people reach the machine, and the machine others, without their suffix; instances of the
+/// first two serve one connection each.
+const ACCESS: [&str; 7] =
+    ["ssh", "sshd", "networking", "NetworkManager", "NetworkManager-dispatcher", "wpa_supplicant", "wickedd"];
+const ACCESS_BEGINNINGS: [&str; 2] = ["ssh@", "sshd@"];
 
 /// Slices that hold everything else (systemd.special(7)), and how names of those begin that systemd makes.
 const SLICES: [&str; 4] = ["-.slice", "system.slice", "user.slice", "machine.slice"];
 const SLICE_BEGINNINGS: [&str; 2] = ["system-", "user-"];
 
-/// File systems without which the machine does not work, and how names of those begin that the kernel offers.
-const MOUNTS: [&str; 10] = ["-", "boot", "boot-efi", "efi", "etc", "home", "run", "tmp", "usr", "var"];
-const MOUNT_BEGINNINGS: [&str; 3] = ["dev-", "proc-", "sys-"];
+/// File systems without which the machine does not work, and those that the kernel offers or systemd mounts by itself
+/// (file-hierarchy(7)), which are vital with all below them.
+const MOUNTS: [&str; 17] = [
+    "-", "bin", "boot", "boot-efi", "efi", "etc", "home", "lib", "lib64", "root", "sbin", "sysroot", "tmp",
+    "usr", "var", "var-lib", "var-tmp",
+];
+const MOUNT_TREES: [&str; 4] = ["dev", "proc", "run", "sys"];
 
 /// Targets that systemd itself knows (systemd.special(7)), without their suffix.
 const TARGETS: [&str; 80] = [
@@ -143,8 +142,12 @@ pub fn vital(unit: &UnitName) -> Option<String> {
     let needed = match kind {
         "target" => TARGETS.contains(&stem),
         "slice" => SLICES.contains(&name) || begins(&SLICE_BEGINNINGS, name),
-        "mount" | "automount" => MOUNTS.contains(&stem) || begins(&MOUNT_BEGINNINGS, name),
-        _ => ACCESS.contains(&name),
+        "mount" | "automount" => {
+            let tree = stem.split('-').next().unwrap_or(stem);
+            MOUNTS.contains(&stem) || MOUNT_TREES.contains(&tree)
+        }
+        "service" | "socket" => ACCESS.contains(&stem) || begins(&ACCESS_BEGINNINGS, name),
+        _ => false,
     };
     (needed || begins(&BEGINNINGS, name)).then(|| "every machine needs its own".into())
 }
@@ -180,6 +183,22 @@ mod tests {
             "getty@tty1.service",
             "user@1000.service",
             "ssh.service",
+            "sshd.socket",
+            "ssh@1-10.0.0.1:22-10.0.0.2:40000.service",
+            "sshd@.service",
+            "proc.mount",
+            "sys.mount",
+            "sys-kernel-debug.mount",
+            "dev.mount",
+            "dev-shm.mount",
+            "run.mount",
+            "run-lock.mount",
+            "run-user-1000.mount",
+            "tmp.mount",
+            "tmp.automount",
+            "usr.mount",
+            "user-runtime-dir@1000.service",
+            "serial-getty@ttyS0.service",
         ] {
             assert!(is_vital(name), "{name} was let through");
         }
@@ -195,6 +214,12 @@ mod tests {
             "app.target",
             "app.slice",
             "srv-data.mount",
+            "devices.mount",
+            "runs-1.mount",
+            "var-lib-app.mount",
+            "mnt-proc.mount",
+            "sshx.service",
+            "ssh.timer",
             "backup.timer",
             "user.service",
             "network.service",
