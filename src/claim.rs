@@ -20,8 +20,8 @@ const NOTE_TTL: u64 = 24 * 60 * 60;
 /// Another machine that is alive has the same id. Nothing was touched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "machine id {id} is in use by the living machine {other} (boot id {boot_id}): give one of them a new \
-     /etc/machine-id (systemd-machine-id-setup)"
+    "machine id {id} is in use by the living machine {other} (boot id {boot_id}): give one of them another, with \
+     `systemd-id128 new >/etc/machine-id` and a reboot"
 )]
 pub struct Duplicate {
     /// The id.
