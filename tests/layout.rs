@@ -75,6 +75,7 @@ const BELOW: [(&str, &[&str]); 17] = [
         &[
             "agent",
             "chain",
+            "claim",
             "client",
             "clock",
             "config",

@@ -68,6 +68,8 @@ struct Machine {
     inhibitors: Mutex<Vec<String>>,
     /// Who does so only when it is about to.
     comes_late: Mutex<Option<String>>,
+    /// A lock that goes to another machine as soon as this one looks how its system is.
+    loses: Mutex<Option<Lock>>,
     /// A file that does not outlive a reboot.
     run_file: Mutex<Option<PathBuf>>,
     down: tokio::sync::Notify,
@@ -82,6 +84,7 @@ impl Machine {
             comes_up: Mutex::new("running"),
             inhibitors: Mutex::default(),
             comes_late: Mutex::default(),
+            loses: Mutex::default(),
             run_file: Mutex::default(),
             down: tokio::sync::Notify::new(),
         })
@@ -108,6 +111,11 @@ impl Host for Boot {
     }
 
     async fn system_state(&self) -> Result<String, RebootError> {
+        let loses = self.0.loses.lock().expect("the lock").take();
+        if let Some(lock) = loses {
+            lock.release(&self.0.id).await?;
+            lock.acquire(&id("another")).await?;
+        }
         Ok(self.0.system.lock().expect("the state").to_string())
     }
 
@@ -228,6 +236,11 @@ async fn until(client: &Client, what: &str, wanted: impl Fn(&Overview) -> bool) 
     seen.unwrap_or_else(|_| panic!("not {what}: {last:?}"))
 }
 
+/// Whether a machine on its way says what it waits for.
+fn does_not_get_on(overview: &Overview) -> bool {
+    overview.machines.iter().any(|line| line.phase != "requested" && line.waits_for.is_some())
+}
+
 #[tokio::test]
 async fn no_slot_is_given_twice_however_many_ask_at_once() {
     let Some(etcd) = Etcd::start() else { return };
@@ -302,7 +315,7 @@ async fn a_machine_that_is_not_well_keeps_the_lock_and_says_why() {
     story.live(settings());
     *story.machine.comes_up.lock().expect("the state") = "degraded";
     story.ask().await;
-    let stuck = story.until("stuck", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
+    let stuck = story.until("stuck", does_not_get_on).await;
     assert_eq!(stuck.available, 0);
     assert_eq!(stuck.machines[0].phase, "checking");
     assert_eq!(
@@ -327,6 +340,7 @@ fn on_its_way(phase: Phase) -> Holder {
         request_index: None,
         sentinel: None,
         sentinel_state: None,
+        hostname: None,
         operators_lock: false,
         waits_for: None,
     }
@@ -372,12 +386,27 @@ async fn a_reboot_can_be_taken_back_while_the_machine_waits_for_the_quorum_just_
     let holder = Holder { sentinel: Some("/run/reboot-required".into()), ..on_its_way(Phase::Leaving) };
     records.put_holder(&id, &holder).await.expect("a record");
     story.live(RebootdSettings { keep_quorum: true, ..settings() });
-    let stays = |overview: &Overview| overview.machines.iter().any(|line| line.waits_for.is_some());
-    let seen = story.until("waiting", stays).await;
+    let seen = story.until("waiting", does_not_get_on).await;
     assert_eq!((seen.machines[0].phase.as_str(), seen.available), ("leaving", 0));
     records.remove_request(&id, None).await.expect("the request");
     story.until_done(1).await;
     assert_eq!(records.answered(&id).await.expect("a look"), None, "no reboot has answered the file");
+}
+
+#[tokio::test]
+async fn a_machine_whose_lock_is_taken_away_just_before_it_leaves_waits_for_it_again() {
+    let Some(mut story) = Story::begin() else { return };
+    let id = story.machine.id.clone();
+    story.lock().acquire(&id).await.expect("a free lock");
+    story.ask().await;
+    story.records().put_holder(&id, &on_its_way(Phase::Leaving)).await.expect("a record");
+    *story.machine.loses.lock().expect("the lock") = Some(story.lock());
+    story.live(settings());
+    let waits = |overview: &Overview| {
+        overview.machines.iter().any(|line| line.phase == "waiting-for-lock" && line.waits_for.is_some())
+    };
+    story.until("waiting", waits).await;
+    assert_eq!(story.machine.boots(), 1);
 }
 
 #[tokio::test]
@@ -443,7 +472,7 @@ async fn a_request_that_is_taken_back_while_others_hold_the_lock_leaves_nothing(
     story.lock().acquire(&id("other")).await.expect("a free lock");
     story.live(settings());
     story.ask().await;
-    let waiting = story.until("waiting", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
+    let waiting = story.until("waiting", does_not_get_on).await;
     assert_eq!(waiting.machines[1].waits_for.as_deref(), Some("the lock is taken: 1 of at most 1, by other"));
     let request = Group::default().request(&story.machine.id);
     story.client.delete(&request, &DeleteOptions::default()).await.expect("the request");
@@ -471,7 +500,7 @@ async fn a_machine_whose_store_node_is_needed_stays_and_takes_no_lock() {
     let Some(mut story) = Story::begin() else { return };
     story.live(RebootdSettings { keep_quorum: true, ..settings() });
     story.ask().await;
-    let stays = story.until("stays", |o| o.machines.iter().any(|line| line.waits_for.is_some())).await;
+    let stays = story.until("stays", does_not_get_on).await;
     let why = stays.machines[0].waits_for.as_deref().expect("a reason");
     assert!(why.starts_with("the store would lose its quorum: 0 of 1"), "{why}");
     assert_eq!((stays.available, story.machine.boots()), (1, 1));
@@ -626,11 +655,59 @@ async fn a_machine_that_is_back_before_its_last_boots_presence_has_expired_goes_
 
 /// What `muster reboot` with these words ends with, and all that it says.
 fn on_the_command_line(story: &Story, words: &[&str]) -> (Option<i32>, String) {
+    run(command(story, words))
+}
+
+fn command(story: &Story, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
     command.args(["--endpoints", &story.etcd.url(), "reboot"]).args(words).env("MUSTER_CONFIG", "/dev/null");
+    command
+}
+
+fn run(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().expect("the program can be run");
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test]
+async fn who_waits_for_a_reboot_is_told_whether_there_was_one() {
+    let Some(mut story) = Story::begin() else { return };
+    story.ask().await;
+    let by_hand = |reason: &'static str| {
+        let words = ["request", "--machine", "m1", "--reason", reason, "--wait"];
+        let command = command(&story, &words);
+        tokio::task::spawn_blocking(move || run(command))
+    };
+    let is_asked = |reason: &'static str| {
+        move |overview: &Overview| overview.machines.iter().any(|line| line.reason.as_deref() == Some(reason))
+    };
+    let waiting = by_hand("first");
+    let asked = story.until("asked", is_asked("first")).await;
+    let why = asked.machines[0].waits_for.as_deref().unwrap_or_default();
+    assert!(why.contains("its rebootd has not taken it up"), "{why}");
+    story.records().remove_request(&story.machine.id, None).await.expect("the request");
+    let (code, said) = waiting.await.expect("an end");
+    assert!(code == Some(1) && said.contains("m1 cancelled\n") && said.contains("taken back: m1"), "{said}");
+
+    story.ask().await;
+    let waiting = by_hand("second");
+    story.until("asked", is_asked("second")).await;
+    story.live(settings());
+    let (code, said) = waiting.await.expect("an end");
+    assert!(code == Some(0) && said.ends_with("m1 done\n"), "{said}");
+    assert_eq!(story.machine.boots(), 2);
+}
+
+#[tokio::test]
+async fn a_machine_that_loses_the_lock_too_late_is_told_of() {
+    let Some(story) = Story::begin() else { return };
+    for (phase, late) in [(Phase::Leaving, true), (Phase::Draining, false)] {
+        story.lock().acquire(&story.machine.id).await.expect("a free lock");
+        story.records().put_holder(&story.machine.id, &on_its_way(phase)).await.expect("a record");
+        let (code, said) = on_the_command_line(&story, &["unlock", "m1"]);
+        assert_eq!((code, said.contains("it reboots without the lock")), (Some(0), late), "{phase}: {said}");
+    }
 }
 
 #[tokio::test]
@@ -646,6 +723,16 @@ async fn a_group_or_a_machine_that_there_is_not_is_an_error_before_anything_is_d
         assert!(code == Some(1) && said.contains(&unknown), "{verb}: {said}");
     }
     story.until("untouched", |overview| overview.machines.is_empty() && overview.available == 1).await;
+
+    // A clone would mean the machine whose id it has.
+    announce(&story.client, this.trim(), 60).await;
+    for verb in ["request", "lock", "unlock", "cancel"] {
+        let (code, said) = on_the_command_line(&story, &[verb]);
+        assert!(code == Some(1) && said.contains("is in use by first (boot id another)"), "{verb}: {said}");
+    }
+    story.until("untouched", |overview| overview.machines.is_empty() && overview.available == 1).await;
+    let delete = DeleteOptions { recursive: true, ..DeleteOptions::default() };
+    story.client.delete(&format!("/muster/machines/{}", this.trim()), &delete).await.expect("a presence");
 
     // A holder that has gone is known by its slot.
     story.lock().acquire(&id(this.trim())).await.expect("a free lock");

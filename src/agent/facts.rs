@@ -50,7 +50,7 @@ pub fn gather(settings: &AgentSettings, since: String) -> Result<MachineInfo, Fa
             memory_bytes: std::fs::read_to_string(MEMORY).ok().and_then(|text| memory(&text)).unwrap_or(0),
         },
         version: env!("CARGO_PKG_VERSION").into(),
-        boot_id: read(BOOT_ID)?,
+        boot_id: boot_id()?,
         since,
         registering: false,
         agent_stopped: false,
@@ -63,6 +63,14 @@ pub fn gather(settings: &AgentSettings, since: String) -> Result<MachineInfo, Fa
 /// The file is missing or holds no id.
 pub fn machine_id() -> Result<MachineId, FactsError> {
     Ok(read(MACHINE_ID)?.parse()?)
+}
+
+/// The kernel's id of this boot.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn boot_id() -> Result<String, FactsError> {
+    read(BOOT_ID)
 }
 
 /// The machine's addresses that others may reach it at: no loopback, none that is valid on one link only.

@@ -1,11 +1,14 @@
 //! Which machine a person means who names one: by its id, by its host name, by a beginning of either that no other
-//! machine has, or as lists show it, `name/8digits`. A beginning of a host name ends where one of its labels ends:
+//! machine has, or as lists show it, `name/8digits`. A beginning of an id has at least four digits: `2` is rather a
+//! number that somebody gave to a machine. A beginning of a host name ends where one of its labels ends:
 //! `m1` is `m1.example.org` but never `m10`, which may be there while `m1` is not.
 
 use crate::ids::MachineId;
 
 /// How many machines an error names at most.
 const NAMED: usize = 10;
+/// How much of an id names a machine at least.
+const BEGINNING: usize = 4;
 
 /// A machine that may be meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,12 +23,14 @@ pub struct Known {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// No machine is called so.
-    #[error("no machine is called \"{text}\"; there {}", listed(known))]
+    #[error("no machine is called \"{text}\"; there {}{}", listed(known), absent(*nameless))]
     Unknown {
         /// The text.
         text: String,
         /// The machines that there are.
         known: Vec<String>,
+        /// Whether the names of some of them are not known.
+        nameless: bool,
     },
     /// Several machines are meant.
     #[error("\"{text}\" may be any of {}", joined(candidates))]
@@ -67,7 +72,8 @@ pub fn find<'a>(known: &'a [Known], text: &str) -> Result<&'a MachineId, LookupE
             beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(text))
                 && rest.is_some_and(|rest| rest.starts_with('.'))
         };
-        !text.is_empty() && (machine.id.as_str().starts_with(text) || named(machine).is_some_and(begins))
+        let begins_id = text.len() >= BEGINNING && machine.id.as_str().starts_with(text);
+        !text.is_empty() && (begins_id || named(machine).is_some_and(begins))
     };
     let all = |matches: &dyn Fn(&&Known) -> bool| known.iter().filter(matches).collect::<Vec<_>>();
     let steps: [&dyn Fn(&&Known) -> bool; 4] = [&by_id, &by_name, &by_both, &by_beginning];
@@ -81,7 +87,11 @@ pub fn find<'a>(known: &'a [Known], text: &str) -> Result<&'a MachineId, LookupE
             }
         }
     }
-    Err(LookupError::Unknown { text: text.into(), known: known.iter().map(shown).collect() })
+    Err(LookupError::Unknown {
+        text: text.into(),
+        known: known.iter().map(shown).collect(),
+        nameless: known.iter().any(|machine| machine.hostname.is_none()),
+    })
 }
 
 fn named(machine: &Known) -> Option<&str> {
@@ -93,6 +103,14 @@ fn listed(known: &[String]) -> String {
         [] => "is none".into(),
         [one] => format!("is {one}"),
         several => format!("are {}", joined(several)),
+    }
+}
+
+fn absent(nameless: bool) -> &'static str {
+    if nameless {
+        " (a machine that is away is named by its id, which its journal and `muster reboot status -o json` have)"
+    } else {
+        ""
     }
 }
 
@@ -133,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_an_error_that_names_the_machines_there_are() {
-        for text in ["m3", "deadbeef", "", "/", "m2/8cd4", "8CD4"] {
+        for text in ["m3", "deadbeef", "", "/", "m2/8cd4", "8CD4", "8", "8cd", "2"] {
             assert!(matches!(find(&two(), text), Err(LookupError::Unknown { .. })), "{text:?}");
         }
         let error = find(&two(), "m3").unwrap_err().to_string();
@@ -143,14 +161,15 @@ mod tests {
 
     #[test]
     fn an_ambiguous_name_is_an_error_that_names_the_candidates() {
-        let error = find(&two(), "8cd").unwrap_err().to_string();
-        assert_eq!(error, "\"8cd\" may be any of m1.example.com/8cd4acaf, m2/8cd5acaf");
+        let alike = known(&[("8cd4acaf00", Some("m1")), ("8cd4acaf11", Some("m2"))]);
+        let error = find(&alike, "8cd4").unwrap_err().to_string();
+        assert_eq!(error, "\"8cd4\" may be any of m1/8cd4acaf, m2/8cd4acaf");
         let twins = known(&[(ONE, Some("web")), (TWO, Some("web"))]);
         assert!(matches!(find(&twins, "web"), Err(LookupError::Ambiguous { .. })));
         assert_eq!(find(&twins, "web/8cd5").unwrap().as_str(), TWO);
         // An id that begins as another machine is called.
-        let mixed = known(&[("abc1", Some("x")), ("def2", Some("abc.example.com"))]);
-        assert!(matches!(find(&mixed, "abc"), Err(LookupError::Ambiguous { .. })));
+        let mixed = known(&[("abcd1", Some("x")), ("def2", Some("abcd.example.com"))]);
+        assert!(matches!(find(&mixed, "abcd"), Err(LookupError::Ambiguous { .. })));
     }
 
     #[test]
@@ -179,6 +198,9 @@ mod tests {
         let known: Vec<Known> =
             (0..12).map(|n| Known { id: format!("id{n:02}").parse().unwrap(), hostname: None }).collect();
         let error = find(&known, "x").unwrap_err().to_string();
-        assert!(error.ends_with("id08, id09 and 2 more"), "{error}");
+        assert!(
+            error.contains("id08, id09 and 2 more (a machine that is away is named by its id"),
+            "{error}"
+        );
     }
 }

@@ -74,6 +74,9 @@ pub struct Holder {
     /// That file as it was then: left over is what is still the same afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel_state: Option<Fingerprint>,
+    /// The machine's host name: it is not present for a part of its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// The lock had been taken for this machine by an operator before it was wanted here: it is not given back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub operators_lock: bool,

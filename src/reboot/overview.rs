@@ -11,10 +11,14 @@ use super::semaphore::Semaphore;
 use crate::client::Client;
 use crate::ids::MachineId;
 use crate::model::Moment;
-use crate::model::reboot::{Answered, Group, Holder, Request};
+use crate::model::reboot::{Answered, Group, Holder, Phase, Request};
 
 /// Instead of a phase: an operator holds the lock for the machine.
 const LOCKED: &str = "locked";
+/// Instead of a phase: the machine was asked, and its coordinator has not taken it up.
+const REQUESTED: &str = "requested";
+/// What a machine waits for whose coordinator has not taken up its request.
+const NOT_TAKEN_UP: &str = "its rebootd has not taken it up: does it run, with this group in its settings?";
 /// Instead of a phase: a file still asks for a reboot that there has been.
 const ANSWERED: &str = "answered";
 
@@ -36,6 +40,9 @@ pub struct Overview {
 pub struct Line {
     /// Its id.
     pub machine: MachineId,
+    /// Its host name, if its coordinator has written that down for this way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// Whether it holds the lock.
     pub holds: bool,
     /// How far it has come: a phase, `locked` when an operator holds the lock for it, `requested` when its coordinator
@@ -89,19 +96,20 @@ impl Overview {
             let holds = semaphore.holds(id);
             let phase = match (holder, request) {
                 (Some(holder), _) => holder.phase.to_string(),
-                (None, Some(_)) => "requested".into(),
+                (None, Some(_)) => REQUESTED.into(),
                 (None, None) if holds => LOCKED.into(),
                 (None, None) => ANSWERED.into(),
             };
             Line {
                 machine: id.clone(),
+                hostname: holder.and_then(|holder| holder.hostname.clone()),
                 holds,
                 phase,
                 since: holder.map(|h| h.since).or(request.and_then(|r| r.since)),
-                reason: holder.map(|h| h.reason.clone()).or(request.map(|r| r.reason.clone())),
+                reason: reason(holder, request).map(Into::into),
                 waits_for: match (holder, request) {
                     (Some(holder), _) => holder.waits_for.clone(),
-                    (None, Some(_)) => None,
+                    (None, Some(_)) => Some(NOT_TAKEN_UP.into()),
                     (None, None) => says(id),
                 },
             }
@@ -113,10 +121,15 @@ impl Overview {
     }
 }
 
+/// Why a machine reboots: the last request says so for as long as the reboot that begins will answer it.
+fn reason<'a>(holder: Option<&'a Holder>, request: Option<&'a Request>) -> Option<&'a str> {
+    let renewed = request.filter(|_| holder.is_none_or(|holder| holder.phase < Phase::Leaving));
+    renewed.map(|request| request.reason.as_str()).or(holder.map(|holder| holder.reason.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reboot::Phase;
 
     fn id(text: &str) -> MachineId {
         text.parse().unwrap()
@@ -133,6 +146,7 @@ mod tests {
             request_index: None,
             sentinel: None,
             sentinel_state: None,
+            hostname: Some("h".into()),
             operators_lock: false,
             waits_for: waits_for.map(Into::into),
         };
@@ -168,11 +182,26 @@ mod tests {
             [
                 ("d", true, "locked", None),
                 ("c", true, "checking", None),
-                ("a", false, "requested", None),
+                ("a", false, "requested", Some(NOT_TAKEN_UP)),
                 ("e", false, "answered", Some("a file is still there")),
                 ("b", false, "waiting-for-lock", Some("the lock is taken")),
             ]
         );
         assert_eq!((overview.available, overview.max), (0, 2));
+    }
+    #[test]
+    fn a_request_that_is_renewed_in_time_gives_the_reason() {
+        let request = Request { since: None, reason: "firmware".into() };
+        for (phase, reboots_for) in [
+            (Phase::WaitingForLock, "firmware"),
+            (Phase::Draining, "firmware"),
+            (Phase::Leaving, "kernel"),
+            (Phase::Checking, "kernel"),
+        ] {
+            let (holder, _) = holder(phase, None);
+            assert_eq!(reason(Some(&holder), Some(&request)), Some(reboots_for), "{phase}");
+            assert_eq!(reason(Some(&holder), None), Some("kernel"), "{phase}");
+        }
+        assert_eq!(reason(None, Some(&request)), Some("firmware"));
     }
 }

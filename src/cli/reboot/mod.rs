@@ -1,5 +1,6 @@
 //! `muster reboot`.
 
+mod follow;
 mod render;
 mod request;
 
@@ -13,12 +14,16 @@ use clap::Subcommand;
 use super::terminal::machines::Machines;
 use super::terminal::this_machine;
 use super::{Context, Failure, Format, block_on};
+use crate::agent::facts;
+use crate::claim;
 use crate::client::Client;
 use crate::config::{RebootdFragment, RebootdSettings};
 use crate::ids::MachineId;
-use crate::model::reboot::Group;
+use crate::model::claim::Owner;
+use crate::model::reboot::{Group, Phase};
 use crate::reboot::lock::Lock;
 use crate::reboot::overview::Overview;
+use crate::reboot::records::Records;
 use crate::reboot::semaphore::{Outcome, Semaphore};
 
 /// Ask for reboots, look at and change the reboot lock.
@@ -41,7 +46,7 @@ pub struct Args {
 enum Command {
     /// Ask machines to reboot, each when it holds the lock
     Request(request::Args),
-    /// Take back requests of machines that do not hold the lock yet
+    /// Take back requests; works until logind is asked to reboot the machine
     Cancel(request::CancelArgs),
     /// Show the lock, who holds it, who is on the way and who waits
     Status,
@@ -82,7 +87,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
             }
             Command::Unlock { machine } => {
                 let chosen = Chosen::read(&client, &group, machine.as_slice()).await?;
-                give_back(&lock, &chosen, context.output).await
+                give_back(&lock, &Records::new(client, group), &chosen, context.output).await
             }
             Command::SetMax { max } => set_max(&lock, max, context.output).await,
         }
@@ -100,7 +105,10 @@ impl Chosen {
     async fn read(client: &Client, group: &Group, names: &[String]) -> Result<Self, Failure> {
         let known = known(client, &Overview::read(client, group).await.map_err(Failure::new)?).await?;
         let machines = if names.is_empty() {
-            BTreeSet::from([this_one(&known, this_machine::or_this(None)?)?])
+            let id = this_machine::or_this(None)?;
+            let boot_id = facts::boot_id().map_err(Failure::new)?;
+            let found = claim::find(client, &id, &boot_id, false).await.map_err(Failure::new)?;
+            BTreeSet::from([this_one(&known, id, found.map(|found| found.owner))?])
         } else {
             names.iter().map(|name| known.find(name)).collect::<Result<_, _>>()?
         };
@@ -125,7 +133,15 @@ impl Chosen {
 }
 
 /// This machine, if anybody has to do with it: a slot that was taken under an id that nobody goes by is never given back.
-fn this_one(known: &Machines, id: MachineId) -> Result<MachineId, Failure> {
+/// `owner` is whose presence there is under its id: it may be another machine's, such as the one that this is a clone of.
+fn this_one(known: &Machines, id: MachineId, owner: Option<Owner>) -> Result<MachineId, Failure> {
+    if let Some(Owner::Other(other)) = owner {
+        return Err(Failure::new(format!(
+            "this machine's id {id} is in use by {} (boot id {}), or that was this machine before it booted: name the \
+             machine that is meant",
+            other.hostname, other.boot_id
+        )));
+    }
     if known.knows(&id) {
         Ok(id)
     } else {
@@ -135,7 +151,8 @@ fn this_one(known: &Machines, id: MachineId) -> Result<MachineId, Failure> {
 
 /// The machines that may be named: whoever has to do with the group is one of them, though it will never come back.
 async fn known(client: &Client, overview: &Overview) -> Result<Machines, Failure> {
-    Machines::load(client, overview.machines.iter().map(|line| line.machine.clone())).await
+    let lines = overview.machines.iter();
+    Machines::load(client, lines.map(|line| (line.machine.clone(), line.hostname.clone()))).await
 }
 
 async fn status(client: &Client, group: &Group, output: Format) -> Result<(), Failure> {
@@ -160,7 +177,7 @@ async fn take(lock: &Lock, chosen: &Chosen, output: Format) -> Result<(), Failur
     print(output, &changed.after, &format!("{name} holds the lock{already}, {}", free(&changed.after)))
 }
 
-async fn give_back(lock: &Lock, chosen: &Chosen, output: Format) -> Result<(), Failure> {
+async fn give_back(lock: &Lock, records: &Records, chosen: &Chosen, output: Format) -> Result<(), Failure> {
     let (id, name) = chosen.only()?;
     let failed =
         |why: &dyn Display| Failure::new(format!("cannot give back the reboot lock of {name}: {why}"));
@@ -169,7 +186,13 @@ async fn give_back(lock: &Lock, chosen: &Chosen, output: Format) -> Result<(), F
         return Err(failed(&"it does not hold it"));
     }
     let free = free(&changed.after);
-    print(output, &changed.after, &format!("{name} does not hold the lock any longer, {free}"))
+    print(output, &changed.after, &format!("{name} does not hold the lock any longer, {free}"))?;
+    // Read afterwards: a machine that begins to leave only now finds that it does not hold the lock.
+    let phase = records.holder(id).await.map_err(Failure::new)?.map(|(holder, _)| holder.phase);
+    if phase == Some(Phase::Leaving) {
+        eprintln!("muster: {name} is leaving: if logind has been asked already, it reboots without the lock");
+    }
+    Ok(())
 }
 
 async fn set_max(lock: &Lock, max: i64, output: Format) -> Result<(), Failure> {
@@ -193,18 +216,32 @@ fn free(semaphore: &Semaphore) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::machine::MachineInfo;
 
     #[test]
     fn this_machine_has_to_be_known_as_any_other_has() {
         let (known, id): (_, MachineId) =
             (Machines::default(), "8cd4acaff41c4de68c0a81e5d0070daa".parse().unwrap());
-        let error = this_one(&known, id.clone()).unwrap_err();
+        let error = this_one(&known, id.clone(), None).unwrap_err();
         assert_eq!(
             (error.code, error.message),
             (1, format!("this machine ({id}) is not known: does its agent run?"))
         );
         let info =
             serde_json::from_str(&format!(r#"{{"id":"{id}","hostname":"m1","boot_id":"b"}}"#)).unwrap();
-        assert_eq!(this_one(&Machines::present([(&id, &info)]), id.clone()).unwrap(), id);
+        let known = Machines::present([(&id, &info)]);
+        for owner in [None, Some(Owner::Us), Some(Owner::Nobody)] {
+            assert_eq!(this_one(&known, id.clone(), owner).unwrap(), id);
+        }
+    }
+
+    #[test]
+    fn this_machine_is_not_the_one_whose_id_it_has() {
+        let id: MachineId = "8cd4acaff41c4de68c0a81e5d0070daa".parse().unwrap();
+        let info: MachineInfo =
+            serde_json::from_str(&format!(r#"{{"id":"{id}","hostname":"m1","boot_id":"another"}}"#)).unwrap();
+        let known = Machines::present([(&id, &info)]);
+        let error = this_one(&known, id, Some(Owner::Other(Box::new(info)))).unwrap_err();
+        assert!(error.message.contains("is in use by m1 (boot id another)"), "{}", error.message);
     }
 }

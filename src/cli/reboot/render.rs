@@ -58,6 +58,7 @@ mod tests {
         let id: MachineId = "8cd4acaff41c4de68c0a81e5d0070daa".parse().unwrap();
         let line = Line {
             machine: id.clone(),
+            hostname: None,
             holds: true,
             phase: "checking".into(),
             since: Some(Moment::new(at("2026-01-31T12:00:00Z"))),

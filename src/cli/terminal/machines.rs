@@ -1,6 +1,6 @@
 //! The machines that a person may name, and how a person is told of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::tree;
 use crate::cli::Failure;
@@ -15,26 +15,38 @@ const ID_DIGITS: usize = 32;
 
 /// All machines that the store knows of.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Machines(Vec<Known>);
+pub(in crate::cli) struct Machines {
+    known: Vec<Known>,
+    present: BTreeSet<MachineId>,
+}
 
 impl Machines {
     /// Reads which machines there are: those that are present, those with settings, and `others`, such as those that
-    /// hold a lock.
+    /// hold a lock, with their names as far as those are known.
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn load(client: &Client, others: impl IntoIterator<Item = MachineId>) -> Result<Self, Failure> {
-        let mut known: BTreeMap<MachineId, Option<String>> =
-            others.into_iter().map(|id| (id, None)).collect();
-        let settings = tree(client, SETTINGS).await?.files;
-        known.extend(settings.keys().filter_map(|key| Some((model::settings_key(key)?, None))));
-        for (key, file) in tree(client, MACHINES).await?.files {
-            if let Some((id, MachineKey::Info)) = model::machine_key(&key) {
-                let info = serde_json::from_str::<MachineInfo>(&file.value).ok();
-                known.insert(id, info.map(|info| info.hostname));
+    pub async fn load(
+        client: &Client,
+        others: impl IntoIterator<Item = (MachineId, Option<String>)>,
+    ) -> Result<Self, Failure> {
+        let mut known: BTreeMap<MachineId, Option<String>> = others.into_iter().collect();
+        let mut present = BTreeSet::new();
+        for key in tree(client, SETTINGS).await?.files.keys() {
+            if let Some(id) = model::settings_key(key) {
+                known.entry(id).or_default();
             }
         }
-        Ok(Self(known.into_iter().map(|(id, hostname)| Known { id, hostname }).collect()))
+        for (key, file) in tree(client, MACHINES).await?.files {
+            if let Some((id, MachineKey::Info)) = model::machine_key(&key) {
+                let name = known.entry(id.clone()).or_default();
+                if let Ok(info) = serde_json::from_str::<MachineInfo>(&file.value) {
+                    *name = Some(info.hostname);
+                    present.insert(id);
+                }
+            }
+        }
+        Ok(Self { known: known.into_iter().map(|(id, hostname)| Known { id, hostname }).collect(), present })
     }
 
     /// The machines that are present, for those who have read them already.
@@ -43,7 +55,8 @@ impl Machines {
             id: id.clone(),
             hostname: Some(info.hostname.clone()),
         };
-        Self(machines.into_iter().map(known).collect())
+        let known: Vec<Known> = machines.into_iter().map(known).collect();
+        Self { present: known.iter().map(|machine| machine.id.clone()).collect(), known }
     }
 
     /// The machine that `text` names.
@@ -51,29 +64,29 @@ impl Machines {
     /// # Errors
     /// None or several are called so.
     pub fn find(&self, text: &str) -> Result<MachineId, Failure> {
-        lookup::find(&self.0, text).cloned().map_err(Failure::new)
+        lookup::find(&self.known, text).cloned().map_err(Failure::new)
     }
 
-    /// The machines that are present: they say how they are called.
+    /// The machines that are present.
     pub fn all_present(&self) -> impl Iterator<Item = &MachineId> {
-        self.0.iter().filter(|machine| machine.hostname.is_some()).map(|machine| &machine.id)
+        self.present.iter()
     }
 
     /// Whether the machine is one of them.
     pub fn knows(&self, id: &MachineId) -> bool {
-        self.0.iter().any(|machine| machine.id == *id)
+        self.known.iter().any(|machine| machine.id == *id)
     }
 
     /// A machine for people: by host name and the beginning of its id, or by its whole id while no name is known.
     pub fn name(&self, id: &MachineId) -> String {
-        let known = self.0.iter().find(|machine| machine.id == *id && machine.hostname.is_some());
+        let known = self.known.iter().find(|machine| machine.id == *id && machine.hostname.is_some());
         known.map_or_else(|| id.to_string(), lookup::shown)
     }
 
     /// A sentence that may hold machine-ids, for people.
     pub fn told(&self, sentence: &str) -> String {
         let named = self
-            .0
+            .known
             .iter()
             .filter(|machine| machine.hostname.is_some() && machine.id.as_str().len() == ID_DIGITS);
         named.fold(sentence.to_string(), |text, machine| {
@@ -95,8 +108,8 @@ mod tests {
             id: id.parse().unwrap(),
             hostname: hostname.map(Into::into),
         };
-        let machines =
-            Machines(vec![machine(ONE, Some("m1")), machine(GONE, None), machine("a", Some("m2"))]);
+        let known = vec![machine(ONE, Some("m1")), machine(GONE, None), machine("a", Some("m2"))];
+        let machines = Machines { known, ..Machines::default() };
         assert_eq!(machines.name(&ONE.parse().unwrap()), "m1/8cd4acaf");
         assert_eq!(machines.name(&GONE.parse().unwrap()), GONE);
         let sentence = |first: &str| format!("the lock is taken: 2 of at most 2, by {first}, {GONE}");

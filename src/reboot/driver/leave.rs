@@ -18,11 +18,8 @@ impl<H: Host> Driver<H> {
     pub(super) async fn leave(&self, way: &mut Way) -> Result<Event, RebootError> {
         let mut asked = false;
         loop {
-            if !self.lock.read().await?.semaphore.holds(&self.id) {
-                return Ok(Event::LockLost);
-            }
-            if !asked && self.stays_up().await && !self.still_wanted().await? {
-                return Ok(Event::Withdrawn);
+            if let Some(event) = self.called_off(asked).await? {
+                return Ok(event);
             }
             let members = self.survey().await?;
             // Two that leave at once must not both rely on the other to stay. Each has announced itself before it
@@ -34,6 +31,10 @@ impl<H: Host> Driver<H> {
                 continue;
             }
             self.assert_ours().await?;
+            // Asking all those takes its time, and what logind has begun is not undone.
+            if let Some(event) = self.called_off(asked).await? {
+                return Ok(event);
+            }
             tracing::info!("rebooting: {}", way.holder.reason);
             if let Err(refusal) = self.host.reboot().await {
                 if self.inhibitor().await?.is_some() {
@@ -55,6 +56,15 @@ impl<H: Host> Driver<H> {
             )
             .await?;
         }
+    }
+
+    /// What keeps the machine here, if anything does: it has lost the lock, or nobody wants its reboot any longer.
+    async fn called_off(&self, asked: bool) -> Result<Option<Event>, RebootError> {
+        if !self.lock.read().await?.semaphore.holds(&self.id) {
+            return Ok(Some(Event::LockLost));
+        }
+        let is_certain = !asked && self.stays_up().await;
+        Ok((is_certain && !self.still_wanted().await?).then_some(Event::Withdrawn))
     }
 
     /// Whether the machine is certainly not on its way down: a coordinator before this one may have asked logind.

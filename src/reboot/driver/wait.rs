@@ -32,6 +32,7 @@ impl<H: Host> Driver<H> {
             request_index,
             sentinel: None,
             sentinel_state: None,
+            hostname: Some(self.host.hostname()),
             operators_lock,
             waits_for: None,
         };
@@ -159,8 +160,9 @@ impl<H: Host> Driver<H> {
             return Ok(Event::Withdrawn);
         }
         // Everything that was asked for up to here is answered by this reboot.
-        if let (Some((_, index)), _) = self.records.request(&self.id).await? {
+        if let (Some((request, index)), _) = self.records.request(&self.id).await? {
             way.holder.request_index = Some(index);
+            way.holder.reason = request.reason;
         }
         way.holder.sentinel_state = self.sentinel().await;
         way.holder.sentinel = way.holder.sentinel_state.is_some().then(|| self.sentinel_name());
