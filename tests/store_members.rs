@@ -311,7 +311,15 @@ fn a_removal_that_loses_the_quorum_is_refused_and_when_forced_waits_for_one() {
     assert_eq!(cluster.nodes[dead].wait_for_end(LIMIT).code(), REMOVED);
     let last = cluster.nodes[leader].name().to_string();
     assert!(refused(&url, &["member", "remove", &last, "--force"]).contains("no member would be left"));
+    // In etcd's words the server says nothing of it.
+    let last = id(&url, &last);
+    let why = refused(&url, &["kv", "member", "remove", &last]);
+    assert!(why.contains("no member would be left") && !why.contains("may or may not"), "{why}");
     put(&cluster.nodes[leader], "a", "3");
+    // Nor can another have its name: a list with both would start neither.
+    let name = cluster.nodes[leader].name().to_string();
+    let why = refused(&url, &["member", "add", &name, "http://127.0.0.1:9"]);
+    assert!(why.contains(&format!("member {last} is named {name} already")), "{why}");
 }
 
 #[test]

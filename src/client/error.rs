@@ -11,6 +11,8 @@ const NOT_FOUND: u32 = 100;
 const COMPARE_FAILED: u32 = 101;
 /// The key exists already.
 const EXISTS: u32 = 105;
+/// Whoever asks may not do that, or is not who they say.
+const DENIED: u32 = 110;
 /// The watched history is gone.
 pub(super) const CLEARED: u32 = 401;
 /// The server sits between two leaders: nothing was proposed.
@@ -147,6 +149,11 @@ impl ClientError {
     /// The key should have been created and exists already.
     pub fn is_exists(&self) -> bool {
         self.has_code(EXISTS)
+    }
+
+    /// The store knows no such user with this password, or the user has no right to that.
+    pub fn is_denied(&self) -> bool {
+        self.has_code(DENIED)
     }
 
     /// Nobody answered: the state of the keys is not known, and nothing was changed.

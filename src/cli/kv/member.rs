@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::output::Output;
 use crate::cli::Failure;
+use crate::cli::terminal::say::Voice;
 use crate::client::{Client, Member};
 
 /// List, add, remove and update members, as etcdctl does
@@ -12,7 +13,7 @@ use crate::client::{Client, Member};
 #[command(
     subcommand_required = true,
     arg_required_else_help = false,
-    after_help = "See also: muster member, which does more and asks before it endangers the cluster."
+    after_help = "See also: muster member, which does more, and says more of what it refuses."
 )]
 pub(super) struct MemberCommand {
     #[command(subcommand)]
@@ -133,7 +134,9 @@ pub(in crate::cli) async fn remove(id: &str, client: &Client, output: &Output) -
         eprintln!("Couldn't find a member in the cluster with an ID of {id}.");
         return Err(Failure::with_code(1, ""));
     }
-    client.remove_member(id, None).await.map_err(|error| {
+    // Whoever knows of force is told why a member stays; etcd's own words do not say it.
+    let force = (output.voice == Voice::Muster).then_some(false);
+    client.remove_member(id, force).await.map_err(|error| {
         eprintln!("Received an error trying to remove member {id}: {}", output.words(&error));
         Failure::with_code(1, "")
     })?;

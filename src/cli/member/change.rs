@@ -38,12 +38,10 @@ pub struct Promote {
     member: String,
 }
 
-/// Have another member lead
-///
-/// Without a member, the one that is best prepared.
+/// Have another member lead: the one that is named, or the one that is best prepared
 #[derive(clap::Args, Debug)]
 pub struct MoveLeader {
-    /// Its ID or name
+    /// Its ID or name [default: the member that is best prepared]
     member: Option<String>,
 }
 

@@ -39,7 +39,7 @@ enum Verb {
     Update(change::Update),
     /// Let a read replica vote
     Promote(change::Promote),
-    /// Have another member lead
+    /// Have another member lead: the one that is named, or the one that is best prepared
     MoveLeader(change::MoveLeader),
 }
 

@@ -8,6 +8,7 @@ use crate::cli::{Failure, machine};
 use crate::client::{Client, ClientError};
 use crate::heartbeat::list::list;
 use crate::model::reboot::Group;
+use crate::reboot::RebootError;
 use crate::reboot::overview::Overview;
 use crate::reboot::survey::survey;
 
@@ -15,7 +16,9 @@ use crate::reboot::survey::survey;
 pub(super) async fn report(client: &Client, group: &Group) -> Report {
     let (members, cluster, reboot, heartbeats) =
         tokio::join!(members(client), cluster(client), Overview::read(client, group), list(client, None),);
+    let denied = matches!(&reboot, Err(RebootError::Store { cause, .. }) if cause.is_denied());
     Report {
+        denied,
         members: Part::from(members),
         cluster: Part::from(cluster.map_err(|failure| failure.message)),
         reboot: Part::from(reboot),

@@ -35,8 +35,5 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Format::Json => outln!("{}", serde_json::to_string(&report).map_err(Failure::new)?),
         Format::Simple | Format::Extended => out!("{}", render::screen(&report, wall_time())),
     }
-    match report.without_keys() {
-        Some(_) => Err(Failure::new("the store answers, but no key can be read: has it lost its quorum?")),
-        None => Ok(()),
-    }
+    report.complaint().map_or(Ok(()), |complaint| Err(Failure::new(complaint)))
 }

@@ -91,6 +91,7 @@ mod tests {
             index: Some(7),
         };
         let report = Report {
+            denied: false,
             members: Part::Read(vec![member]),
             cluster: Part::Missing { error: "no endpoint answers".into() },
             reboot: Part::Read(Overview { group: "default".into(), available: 1, max: 1, machines: vec![] }),
@@ -110,6 +111,6 @@ mod tests {
              \n\
              Heartbeats: none\n"
         );
-        assert_eq!(report.without_keys(), None);
+        assert_eq!(report.complaint(), None);
     }
 }

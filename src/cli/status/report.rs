@@ -32,6 +32,9 @@ pub(super) struct Report {
     pub reboot: Part<Overview>,
     /// The heartbeats there are.
     pub heartbeats: Part<Vec<Heartbeat>>,
+    /// The store refuses whoever asks.
+    #[serde(skip)]
+    pub denied: bool,
 }
 
 /// One member of the store.
@@ -83,8 +86,18 @@ impl Report {
         self.members.error().filter(|_| self.without_keys().is_some())
     }
 
+    /// What to say when no key could be read.
+    pub fn complaint(&self) -> Option<&'static str> {
+        self.without_keys().map(|_| match self.denied {
+            true => {
+                "the store answers, but refuses to have its keys read: wrong user or password, or no right to /muster"
+            }
+            false => "the store answers, but no key can be read: has it lost its quorum?",
+        })
+    }
+
     /// Why no key could be read, if so.
-    pub fn without_keys(&self) -> Option<&str> {
+    fn without_keys(&self) -> Option<&str> {
         let errors = [self.cluster.error(), self.reboot.error(), self.heartbeats.error()];
         errors.into_iter().collect::<Option<Vec<_>>>().map(|errors| errors[0])
     }
@@ -121,5 +134,22 @@ mod tests {
         let told: Vec<_> =
             lines.iter().map(|line| (line.name.as_str(), line.leader, line.healthy, line.index)).collect();
         assert_eq!(told, [("a", false, false, None), ("b", true, true, Some(7))]);
+    }
+    fn missing<T>() -> Part<T> {
+        Part::Missing { error: "no".into() }
+    }
+
+    #[test]
+    fn whoever_is_refused_is_not_told_of_a_quorum() {
+        let report = |denied| Report {
+            members: Part::Read(vec![]),
+            cluster: missing(),
+            reboot: missing(),
+            heartbeats: missing(),
+            denied,
+        };
+        assert!(report(true).complaint().is_some_and(|text| text.contains("wrong user or password")));
+        assert!(report(false).complaint().is_some_and(|text| text.contains("lost its quorum")));
+        assert_eq!(Report { heartbeats: Part::Read(vec![]), ..report(true) }.complaint(), None);
     }
 }
