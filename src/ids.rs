@@ -44,6 +44,16 @@ pub enum NameError {
         /// The first offending character.
         bad: char,
     },
+    /// A character that may not begin such a name.
+    #[error("{kind} \"{text}\" must not begin with '{bad}'")]
+    Beginning {
+        /// What was parsed.
+        kind: &'static str,
+        /// The text as given.
+        text: String,
+        /// The first character.
+        bad: char,
+    },
     /// A unit name without one of systemd's suffixes.
     #[error("unit name \"{text}\" must end in one of {}", UNIT_SUFFIXES.join(", "))]
     Suffix {
@@ -141,7 +151,7 @@ impl FromStr for UnitName {
         let kind = "unit name";
         check(kind, text, UNIT_NAME_MAX, |c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c))?;
         if let Some(bad) = text.chars().next().filter(|c| "@.".contains(*c)) {
-            return Err(NameError::Character { kind, text: text.into(), bad });
+            return Err(NameError::Beginning { kind, text: text.into(), bad });
         }
         if !UNIT_SUFFIXES.iter().any(|suffix| text.len() > suffix.len() && text.ends_with(suffix)) {
             return Err(NameError::Suffix { text: text.into() });

@@ -62,8 +62,19 @@ pub(super) fn init_as(level: LevelFilter, output: Output) -> Result<(), Failure>
     Ok(())
 }
 
-/// Reads levels as `MUSTER_LOG` has them.
+/// Reads levels as `MUSTER_LOG` has them. A word that is no level is not taken for the name of a module of which all is
+/// wanted: that would be no log at all, and no error.
 fn targets(wanted: &str) -> Result<Targets, Failure> {
+    for part in wanted.split(',').filter(|part| !part.trim().is_empty()) {
+        let (module, level) =
+            part.rsplit_once('=').map_or((None, part), |(module, level)| (Some(module), level));
+        if level.trim().is_empty() || level.parse::<LevelFilter>().is_err() {
+            return Err(unreadable(format!("\"{}\" is no level", level.trim())));
+        }
+        if module.is_some_and(|module| module.trim().is_empty()) {
+            return Err(unreadable(format!("\"{part}\" names no module")));
+        }
+    }
     wanted.parse().map_err(unreadable)
 }
 
@@ -105,7 +116,7 @@ mod tests {
 
     #[test]
     fn levels_that_cannot_be_read_are_wrong_use() {
-        for wrong in ["muster=loud", "a=b=c"] {
+        for wrong in ["muster=loud", "a=b=c", "loud", "muster", "junk=,=", "=debug", "info,=", "muster="] {
             let failure = targets(wrong).unwrap_err();
             assert_eq!(failure.code, crate::cli::USAGE);
             assert!(failure.message.starts_with("MUSTER_LOG: expected levels"), "{}", failure.message);

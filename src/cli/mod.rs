@@ -55,7 +55,7 @@ enum Command {
     Store(Box<store::Args>),
     /// Read, write and watch keys
     Kv(kv::Args),
-    /// Look at the members of the store's cluster
+    /// Look at the members of the store's cluster and change them
     Member(member::Args),
     Agent(agent::Args),
     Unit(unit::Args),

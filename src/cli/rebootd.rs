@@ -11,7 +11,7 @@ use crate::systemd::{Bus, notify};
 /// Run this machine's reboot coordinator.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Reboots the machine when `muster reboot request` or the file /run/reboot-required asks for it, but \
+    after_help = "Reboots the machine when `muster reboot request` or the file `[rebootd] sentinel` (/run/reboot-required) asks for it, but \
         only while it holds its group's lock, and gives the lock back once the machine is back and well."
 )]
 pub struct Args {

@@ -60,9 +60,11 @@ impl FromStr for BeatName {
         if text.is_empty() || text.len() > BEAT_NAME_MAX {
             return Err(NameError::Length { kind, text: text.into(), max: BEAT_NAME_MAX });
         }
-        let misplaced = text.chars().next().filter(|c| "._".contains(*c));
+        if let Some(bad) = text.chars().next().filter(|c| "._".contains(*c)) {
+            return Err(NameError::Beginning { kind, text: text.into(), bad });
+        }
         let foreign = text.chars().find(|c| !(c.is_ascii_alphanumeric() || ":-_.\\@".contains(*c)));
-        match misplaced.or(foreign) {
+        match foreign {
             Some(bad) => Err(NameError::Character { kind, text: text.into(), bad }),
             None => Ok(Self(text.into())),
         }
@@ -140,6 +142,8 @@ mod tests {
         for bad in ["", "_x", ".", "..", "a/b", "a b"] {
             assert!(bad.parse::<BeatName>().is_err(), "{bad:?} was taken");
         }
+        let error = "_b".parse::<BeatName>().unwrap_err().to_string();
+        assert!(error.ends_with("must not begin with '_'"), "{error}");
         assert!("worker-7".parse::<BeatName>().is_ok());
     }
 

@@ -21,6 +21,7 @@ use file::Target;
 /// all that came before it or not at all. It holds values, lifetimes and indexes. It is checked while it is written,
 /// and FILE is there only when it is whole: until then it is FILE.part.
 #[derive(clap::Args, Debug)]
+#[command(override_usage = "muster backup [OPTIONS] <FILE>\n       muster backup [OPTIONS] --verify <FILE>")]
 pub struct Args {
     /// Where to write it; - for standard output
     #[arg(value_name = "FILE", required_unless_present = "verify")]

@@ -53,7 +53,7 @@ impl fmt::Display for Source {
 /// Status 2 for what cannot be read, 1 for words that are no flags.
 pub(super) fn parse(words: &[String]) -> Result<Line, Refusal> {
     if let Some(command @ ("gateway" | "grpc-proxy")) = words.first().map(String::as_str) {
-        return Err(Refusal::of_flags(format!("etcd: there is no {command}: only the server is here")));
+        return Err(Refusal::of_ours(format!("there is no {command}: only the server is here")));
     }
     let mut given: Vec<Given> = Vec::new();
     let mut words = words.iter();

@@ -35,6 +35,11 @@ impl Refusal {
         Self { code: 1, message: message.to_string() }
     }
 
+    /// The flags can be read but not be obeyed, in words that are not etcd's.
+    fn of_ours(message: impl std::fmt::Display) -> Self {
+        Self::of_flags(format!("etcd: {message}"))
+    }
+
     /// The command line cannot be read.
     fn of_line(message: impl std::fmt::Display) -> Self {
         Self { code: BAD_LINE, message: message.to_string() }
@@ -72,7 +77,7 @@ fn run(arguments: &[String]) -> Result<(), Refusal> {
     };
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let plan = Plan::make(given, &environment)?;
-    let failed = |failure: Failure| Refusal::of_flags(format!("etcd: {}", failure.message));
+    let failed = |failure: Failure| Refusal::of_ours(failure.message);
     logging::init_as(plan.level, plan.output).map_err(failed)?;
     for note in &plan.notes {
         tracing::warn!("{note}");
@@ -134,7 +139,7 @@ fn refuse_unless(
         return Ok(());
     }
     let shown = if flag.is_switch() { String::new() } else { format!(" \"{text}\"") };
-    Err(Refusal::of_flags(format!("{source}{shown} cannot be had: {why}")))
+    Err(Refusal::of_ours(format!("{source}{shown} cannot be had: {why}")))
 }
 
 fn log_as(
@@ -153,7 +158,7 @@ fn log_as(
         ("log-level", other) => {
             let message =
                 format!("{source}: \"{other}\" is not one of debug, info, warn, error, panic, fatal");
-            return Err(Refusal::of_flags(message));
+            return Err(Refusal::of_ours(message));
         }
         (_, "" | "default") => {}
         (_, "stderr") => *output = Output::Stderr,
@@ -168,7 +173,7 @@ fn log_as(
 
 /// The store's settings with etcd's defaults and etcd's demands.
 fn settings(texts: &[(String, String, String)], given: &[Given]) -> Result<StoreSettings, Refusal> {
-    let mut fragment: StoreFragment = section_of(texts).map_err(Refusal::of_flags)?;
+    let mut fragment: StoreFragment = section_of(texts).map_err(Refusal::of_ours)?;
     let has = |name: &str| given.iter().any(|given| given.flag.name == name && !given.text.is_empty());
     let old = fragment.addr.is_some() || fragment.peer_addr.is_some();
     if fragment.name.is_none() && !old {
@@ -262,6 +267,9 @@ mod tests {
         ] {
             let refusal = plan(line, &[]).unwrap_err();
             assert!(refusal.code == 1 && refusal.message.contains(words), "{line}: {refusal:?}");
+            let says_who =
+                ["etcd: ", "error verifying flags, "].iter().any(|who| refusal.message.starts_with(who));
+            assert!(says_who, "{line}: {refusal:?}");
         }
         let refusal = plan("", &[("ETCD_CERT_FILE", "/x")]).unwrap_err();
         assert!(refusal.message.contains("ETCD_CERT_FILE"), "{refusal:?}");

@@ -9,8 +9,8 @@ use crate::store;
 /// Copy the data of a node that does not run, for a new cluster
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "The copy has new ids and knows no members. Start the first node of the new cluster from it with\n\
-                  --force-new-cluster, once, and add the others then. See also: muster backup, which copies a whole\n\
+    after_help = "The copy has new ids and knows no members. Start the first node of the new cluster from it with \
+                  --force-new-cluster, once, and add the others then. See also: muster backup, which copies a whole \
                   cluster while it runs.\n\
                   \n\
                   Example:\n  \

@@ -16,9 +16,9 @@ use crate::client::{Client, Event, Watch};
 /// Run a command at every change of a key
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "The command finds the change in its environment: ETCD_WATCH_ACTION, ETCD_WATCH_KEY,\n\
-                        ETCD_WATCH_VALUE and ETCD_WATCH_MODIFIED_INDEX. One runs at a time; changes meanwhile wait for their\n\
-                        turn and none is lost. Its exit status does not matter, and its standard input is empty. An interrupt\n\
+    after_help = "The command finds the change in its environment: ETCD_WATCH_ACTION, ETCD_WATCH_KEY, \
+                        ETCD_WATCH_VALUE and ETCD_WATCH_MODIFIED_INDEX. One runs at a time; changes meanwhile wait for their \
+                        turn and none is lost. Its exit status does not matter, and its standard input is empty. An interrupt \
                         or termination is handed on to the running command, and exec-watch ends with it.\n\
                         \n\
                         Examples:\n  \

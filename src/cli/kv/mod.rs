@@ -31,7 +31,7 @@ use output::{Form, Output};
 #[command(
     subcommand_required = true,
     arg_required_else_help = false,
-    after_help = "Exit status: 0 done; 1 bad arguments, and every failure of member, user, role and auth; 4 the store said no or\n\
+    after_help = "Exit status: 0 done; 1 bad arguments, and every failure of member, user, role and auth; 4 the store said no or \
                   cannot be reached; 5 not all members are healthy; 64 wrong use.\n\
                   \n\
                   Examples:\n  \
@@ -63,7 +63,7 @@ enum Verb {
     Setdir(directory::Setdir),
     /// Change how long a directory that must exist is kept
     Updatedir(directory::Updatedir),
-    /// Remove a key, or a directory with everything in it
+    /// Remove a key, or with --recursive a directory with everything in it
     Rm(remove::Rm),
     /// Remove an empty directory or a key
     Rmdir(remove::Rmdir),

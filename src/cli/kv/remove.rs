@@ -4,7 +4,7 @@ use super::output::Output;
 use crate::cli::Failure;
 use crate::client::{Client, DeleteOptions};
 
-/// Remove a key, or a directory with everything in it
+/// Remove a key, or with --recursive a directory with everything in it
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
                         muster kv rm /app/greeting\n  \

@@ -33,8 +33,8 @@ impl Target {
 /// Wait for a change of a key and print it
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Changes of directories themselves are not printed. Ends with status 0 when interrupted. With --forever it\n\
-                        goes on over lost connections; when changes are lost because the store no longer remembers them, it\n\
+    after_help = "Changes of directories themselves are not printed. Ends with status 0 when interrupted. With --forever it \
+                        goes on over lost connections; when changes are lost because the store no longer remembers them, it \
                         says so on standard error and goes on from there.\n\
                         \n\
                         Examples:\n  \

@@ -72,7 +72,10 @@ pub(super) async fn start(
                 Some(stored) => match another_text(&argument, &unit, &stored)? {
                     Some(text) if replace => put_in_place(client, &unit, &text).await?,
                     Some(_) => {
-                        eprintln!("muster: {unit} is stored with another text than the file's; see --replace")
+                        eprintln!(
+                            "muster: {unit} is stored with another text than the file's: the stored one is started; \
+                             --replace takes the file's"
+                        );
                     }
                     None => {}
                 },

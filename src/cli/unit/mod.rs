@@ -69,8 +69,13 @@ struct Start {
     #[arg(long)]
     replace: bool,
 
-    #[command(flatten)]
-    wait: Wait,
+    /// Do not wait for the result
+    #[arg(long)]
+    no_block: bool,
+
+    /// How long to wait, such as 5m, also for room on a machine [default: 90s, and not at all for room]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME", conflicts_with = "no_block")]
+    wait: Option<Duration>,
 }
 
 #[derive(clap::Args, Debug)]
@@ -79,19 +84,27 @@ struct Stop {
     #[arg(required = true, value_name = "UNIT")]
     units: Vec<String>,
 
-    #[command(flatten)]
-    wait: Wait,
-}
-
-#[derive(clap::Args, Clone, Copy, Debug)]
-struct Wait {
     /// Do not wait for the result
     #[arg(long)]
     no_block: bool,
 
-    /// How long to wait, such as 5m, also for room on a machine [default: 90s, and not at all for room]
+    /// How long to wait, such as 5m [default: 90s]
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME", conflicts_with = "no_block")]
     wait: Option<Duration>,
+}
+
+/// Whether a command waits for what it asked for, and how long.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    no_block: bool,
+    /// How long; `None` for the usual time, and not at all for room on a machine.
+    wait: Option<Duration>,
+}
+
+impl Stop {
+    fn how(&self) -> Wait {
+        Wait { no_block: self.no_block, wait: self.wait }
+    }
 }
 
 #[derive(clap::Args, Debug)]
@@ -113,9 +126,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<(), Failure> {
     block_on(async {
         match args.command {
             Command::Submit(args) => change::submit(&client, &args.units, args.replace).await,
-            Command::Start(args) => change::start(&client, &args.units, args.replace, args.wait).await,
-            Command::Stop(args) => change::stop(&client, &args.units, args.wait).await,
-            Command::Destroy(args) => change::destroy(&client, &args.units, args.wait).await,
+            Command::Start(args) => {
+                let how = Wait { no_block: args.no_block, wait: args.wait };
+                change::start(&client, &args.units, args.replace, how).await
+            }
+            Command::Stop(args) => change::stop(&client, &args.units, args.how()).await,
+            Command::Destroy(args) => change::destroy(&client, &args.units, args.how()).await,
             Command::Ls(args) => list::ls(&client, args.all, context.output).await,
             Command::Cat(args) => show::cat(&client, &args.units).await,
             Command::Status(args) => show::status(&client, &args.units, context.output).await,
