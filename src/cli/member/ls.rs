@@ -80,8 +80,8 @@ impl<'a> Row<'a> {
             (Some(false), None) if self.version.is_none() => format!("{role}, not started"),
             (Some(false), None) => format!("{role}, not reached"),
             (Some(false), Some(_)) => format!("{role}, not running"),
-            // Nobody leads who would know.
-            (None, _) => format!("{role}, no leader"),
+            // Nobody leads who would know. Other servers than Muster's never tell.
+            (None, _) if self.version.is_some() => format!("{role}, no leader"),
             (_, Some(lag)) if self.role == "learner" => format!("{role}, {lag} entries behind"),
             _ => role.to_string(),
         }
@@ -151,6 +151,7 @@ mod tests {
             stand("d4", "four", false, Role::Replica, true, Some(0)),
             stand("e5", "", false, Role::Learner, false, None),
             stand("f6", "six", false, Role::Voter, false, None),
+            MemberStatus { running: None, ..stand("g7", "seven", false, Role::Voter, false, None) },
         ];
         let rows: Vec<Row> = member_statuses.iter().map(|status| Row::new(status, Some("0.1"))).collect();
         assert_eq!(
@@ -162,6 +163,7 @@ mod tests {
              d4  four   http://d4:2380  -            read replica                 0.1\n\
              e5  -      http://e5:2380  -            learner, not started         -\n\
              f6  six    http://f6:2380  -            voter, not reached           0.1\n\
+             g7  seven  http://g7:2380  -            voter, no leader             0.1\n\
              Cluster version: 0.1\n"
         );
         let said = |versions: [Option<&'static str>; 3]| {
