@@ -471,6 +471,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_looks_here_for_a_member_that_is_none_any_more_has_old_news() {
+        let served = Served::start().await;
+        let old = Hello { to: 77, ..member() };
+        assert!(served.channel(old).call(&PeerRequest::Belong, LIMIT).await.is_err());
+        assert!(served.node.peers.gate().told().is_empty(), "it is where it should be");
+        served.end().await;
+    }
+
+    #[tokio::test]
     async fn a_snapshot_that_is_broken_off_leaves_no_file() {
         let served = Served::start().await;
         let piece = |id| PeerRequest::Chunk { id, offset: 0, data: Bytes::from_static(b"abc") };
