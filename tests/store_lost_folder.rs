@@ -262,8 +262,8 @@ fn a_member_that_joined_is_refused_without_its_folder_until_it_is_removed_and_ad
     assert_ne!(id(&url, "n1"), old);
 }
 
-#[test]
-fn one_that_founded_alone_is_refused_without_its_folder_once_others_have_joined() {
+/// A cluster that one founded alone and two have joined, with the five keys, and the places of the two.
+fn grown() -> (Cluster, [usize; 2]) {
     let mut cluster = Cluster::start(1, &[]);
     let first = cluster.nodes[0].url();
     let others = [cluster.newcomer(&["--join", &first]), cluster.newcomer(&["--join", &first])];
@@ -272,6 +272,13 @@ fn one_that_founded_alone_is_refused_without_its_folder_once_others_have_joined(
         wait_for_voter(&first, name);
     }
     write_five(&cluster.nodes[0]);
+    (cluster, others)
+}
+
+#[test]
+fn one_that_founded_alone_is_refused_without_its_folder_once_others_have_joined() {
+    let (mut cluster, others) = grown();
+    let first = cluster.nodes[0].url();
     let old = id(&first, "n0");
     cluster.nodes[0].kill();
     cluster.nodes[0].wipe();
@@ -294,14 +301,7 @@ fn one_that_founded_alone_is_refused_without_its_folder_once_others_have_joined(
 
 #[test]
 fn one_that_founds_anew_alone_while_nobody_is_there_does_not_end_the_others() {
-    let mut cluster = Cluster::start(1, &[]);
-    let first = cluster.nodes[0].url();
-    let others = [cluster.newcomer(&["--join", &first]), cluster.newcomer(&["--join", &first])];
-    for (place, name) in others.iter().zip(["n1", "n2"]) {
-        cluster.nodes[*place].start();
-        wait_for_voter(&first, name);
-    }
-    write_five(&cluster.nodes[0]);
+    let (mut cluster, others) = grown();
     others.iter().for_each(|place| cluster.nodes[*place].signal(Signal::SIGSTOP));
     cluster.nodes[0].kill();
     cluster.nodes[0].wipe();
@@ -343,14 +343,8 @@ fn one_that_is_forced_to_go_on_alone_does_not_end_a_majority_that_runs() {
 
 #[test]
 fn a_grown_cluster_is_known_to_whoever_lost_its_folder_by_a_list_of_all() {
-    let mut cluster = Cluster::start(1, &[]);
+    let (mut cluster, [b, c]) = grown();
     let first = cluster.nodes[0].url();
-    let (b, c) = (cluster.newcomer(&["--join", &first]), cluster.newcomer(&["--join", &first]));
-    for (place, name) in [(b, "n1"), (c, "n2")] {
-        cluster.nodes[place].start();
-        wait_for_voter(&first, name);
-    }
-    write_five(&cluster.nodes[0]);
     let peer = |node: &Node| format!("{}={}", node.name(), node.peer_url());
     let list = cluster.nodes.iter().map(peer).collect::<Vec<_>>().join(",");
     for place in [b, c] {
