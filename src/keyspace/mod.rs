@@ -229,7 +229,10 @@ impl Keyspace {
         self.settle();
         let most = if matches!(command, Command::Expire) { EXPIRED_AT_ONCE } else { EXPIRED_BESIDE };
         self.expire(most, changes);
+        let (told, reached) = (changes.len(), self.index);
         let result = self.run(command, changes);
+        debug_assert!(result.is_ok() || changes.len() == told, "{command:?} is refused and told of");
+        debug_assert!(result.is_ok() || self.index == reached, "{command:?} is refused and takes an index");
         self.counters.note(command, &result);
         debug_assert!(
             self.tree.len() > CHECKED_NODES
@@ -399,6 +402,8 @@ impl Keyspace {
 mod edges_test;
 #[cfg(test)]
 mod json_test;
+#[cfg(test)]
+mod matrix_test;
 #[cfg(test)]
 mod members_test;
 #[cfg(test)]

@@ -108,7 +108,9 @@ pub fn heartbeats(name: &BeatName) -> String {
 
 /// Key of one machine's heartbeat.
 pub fn heartbeat(name: &BeatName, id: &MachineId) -> String {
-    format!("{HEARTBEATS}/{name}/{id}")
+    let key = format!("{HEARTBEATS}/{name}/{id}");
+    debug_assert_eq!(parse_heartbeat(&key), Some((name.clone(), id.clone())), "what is written is read");
+    key
 }
 
 /// Name and machine of a heartbeat's key; `None` for keys that are none.

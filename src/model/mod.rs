@@ -97,6 +97,7 @@ pub fn settings_key(key: &str) -> Option<MachineId> {
 
 /// The note of a machine that was refused with the id `id` while it ran under the boot `boot_id`.
 pub fn refusal(id: &MachineId, boot_id: &str) -> String {
+    debug_assert!(!boot_id.contains('/'), "{boot_id} is no single component of a key");
     format!("{DUPLICATES}/{id}/{boot_id}")
 }
 
