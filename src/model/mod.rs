@@ -156,4 +156,16 @@ mod tests {
         assert_eq!(machine_key("/muster/machines/m1/beats/a.service"), None);
         assert_eq!(unit_key("/muster/units/not-a-unit"), None);
     }
+
+    #[test]
+    fn notes_of_refused_machines_lie_below_the_id_that_they_wanted() {
+        let id: MachineId = "8cd4acaff41c4de68c0a81e5d0070daa".parse().unwrap();
+        let key = refusal(&id, "8e1e9d5c-bf1a-4f7e-8a6e-0c4c8a6f2a11");
+        assert_eq!(refusal_key(&key), Some(id.clone()));
+        assert_eq!(machine_key(&key), None, "it is not taken for a machine's own");
+        let short = key.rsplit_once('/').unwrap().0;
+        for other in [short, DUPLICATES, "/muster", "/", "", &format!("{DUPLICATES}//x")] {
+            assert_eq!(refusal_key(other), None, "{other}");
+        }
+    }
 }
